@@ -1,0 +1,16 @@
+PYTHON ?= python3
+RUN = @$(PYTHON) -m course_utils.start $@ $(ARGS)
+
+.PHONY: help lab test notebooks bench install
+help:            ## what there is (default)
+	@sed -n 's/^\([a-z]*\): *## /  make \1\t/p' Makefile
+lab:             ## open the course in JupyterLab   (PORT=8888, NO_BROWSER=1, PYTHON=python3.12)
+	$(RUN)
+test:            ## ruff, pytest, strict nbval over every notebook   (ARGS="-k explore")
+	$(RUN)
+notebooks:       ## rebuild notebooks/*.ipynb from notebooks/source   (ARGS="03", ARGS="--check")
+	$(RUN)
+bench:           ## slider latency, course run time
+	$(RUN)
+install:         ## .venv and its packages only   (ARGS="dev bench" adds those extras)
+	$(RUN)
