@@ -1,0 +1,1 @@
+"""For authors and teachers: build notebooks from their sources."""
