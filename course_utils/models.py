@@ -1,0 +1,63 @@
+"""Code that an earlier lesson has shown, word for word, so that a later lesson can use it without showing it again."""
+
+import numpy as np
+
+
+def log_normal(x, mu, sigma):
+    """log N(x | mu, sigma²), elementwise with broadcasting, in nats; sigma > 0 is a standard deviation.
+
+    Defined in lesson 00.
+    """
+    return -0.5 * ((x - mu) / sigma)**2 - np.log(sigma) - 0.5 * np.log(2 * np.pi)
+
+
+def log_mean_exp(a, axis=None):
+    """log of the mean of exp(a) without overflow, in nats. `a`: array; averages over `axis` (all of it if None).
+
+    Defined in lesson 00.
+    """
+    m = np.max(a, axis=axis, keepdims=True)
+    return np.squeeze(m, axis=axis) + np.log(np.mean(np.exp(a - m), axis=axis))
+
+
+def bow_curve(z, w):
+    """The point f_w(z) on a wire of curvature w, a distance z along it.
+
+    z: latents, any shape (...). w: curvature, a number. Returns (..., 2). Defined in lesson 01.
+    """
+    if w == 0:
+        return np.stack([z, 0 * z], axis=-1)
+    return np.stack([np.sin(w * z) / w, (1 - np.cos(w * z)) / w], axis=-1)
+
+
+def bow_log_joint(x, z, w, s):
+    """log p(x, z) of the Bow in nats: z ~ N(0, 1), x | z ~ N(f_w(z), s² I).
+
+    x: a point (2,). z: latents, any shape. w: curvature. s: noise sd. Returns the shape of z. Defined in lesson 01.
+    """
+    squared_distance = ((x - bow_curve(z, w))**2).sum(axis=-1)
+    log_prior = -z**2 / 2 - np.log(2 * np.pi) / 2
+    log_likelihood = -squared_distance / (2 * s**2) - np.log(2 * np.pi * s**2)
+    return log_prior + log_likelihood
+
+
+def bow_posterior(x, z, w, s):
+    """Posterior and evidence of the Bow by the trapezoid rule.
+
+    x: a point (2,). z: a fine, wide grid (G,). w: curvature. s: noise sd.
+    Returns the density p(z | x) on the grid (G,) and log p(x) in nats. Defined in lesson 01.
+    """
+    log_joint = bow_log_joint(x, z, w, s)
+    top = log_joint.max()
+    log_px = top + np.log(np.trapezoid(np.exp(log_joint - top), z))
+    return np.exp(log_joint - log_px), log_px
+
+
+def pca_recon_error(X, k):
+    """Smallest squared error of a linear autoencoder with k code units on X (N, D): sum over D, mean over N.
+
+    Defined in lesson 02.
+    """
+    centred = X - X.mean(axis=0)
+    eigenvalues = np.linalg.eigvalsh(centred.T @ centred / len(X))  # smallest first
+    return eigenvalues[:X.shape[1] - k].sum()
