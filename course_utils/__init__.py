@@ -7,6 +7,8 @@ models      functions that an earlier lesson has shown, each saying which
 checks      instant checks of exercises, with a named hint for a known slip
 quiz        predict-first gates, quizzes, flash cards, dialogues
 widgets     what explore and quiz share on the way to the browser
+accessible  names and exact values for a screen reader
+listen      the button that speaks a dialogue
 training    the training loop, once it has been taught
 start       what `make` runs: install, open, test, build, measure
 instructor  notebooks from their sources, for authors and teachers

@@ -97,7 +97,7 @@ class ImageWidget(W.Image):
 
 
 def _image(alt, width):
-    image = ImageWidget(format="png", width=width, layout=W.Layout(max_width="100%", object_fit="contain"))
+    image = ImageWidget(format="png", width=width, layout=W.Layout(max_width="calc(100% - 4px)", object_fit="contain"))
     if image.has_trait("tooltip"):
         image.tooltip = alt
     return image
@@ -174,7 +174,8 @@ def _control(name, spec, start, live, title, where):
     """(lo, hi[, step]) -> slider, list or dict -> menu, bool -> checkbox, a widget -> itself (to share one)."""
     if isinstance(spec, W.Widget):
         return spec
-    kw = dict(value=start, description=title, style={"description_width": "9em"}, layout=W.Layout(width="34em", max_width="100%"))
+    kw = dict(value=start, description=title, style={"description_width": "9em"},
+              layout=W.Layout(width="34em", max_width="calc(100% - 4px)"))  # a widget's own margin is 2 px
     if isinstance(spec, bool):
         if not isinstance(start, bool):
             raise ValueError(f"{where}: {name} is a checkbox, so update() should start it at True or False, not {start!r}")
@@ -313,7 +314,7 @@ class Explorer:
         more = {} if self.gate is None else {"prediction": self.gate.value}
         self.text = self._update(**self.values, **more) or ""
         self.image.value = fast_png(self._picture.draw())
-        lock = "🔒 Answer the question above to unlock the sliders.\n" if self.locked else ""
+        lock = "Answer the question above to unlock the sliders.\n" if self.locked else ""
         self.readout.value = f"<pre style='margin:0; white-space:pre-wrap'>{html.escape(lock + self.text)}</pre>"
 
     def _ipython_display_(self):

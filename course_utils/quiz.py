@@ -13,6 +13,8 @@ import json
 import math
 import random
 import re
+import threading
+import time
 from pathlib import Path
 
 import anywidget
@@ -24,7 +26,7 @@ from .widgets import close_previous, close_tree, publish, style
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 LETTERS = "ABCDEFGH"
 _LOOK = """
-.elbo-quiz { max-width: 52em; padding: 2px 2px 8px; overflow: visible; color: var(--jp-content-font-color1, inherit); }
+.elbo-quiz { max-width: 52em; padding: 4px 6px 8px; overflow: visible; color: var(--jp-content-font-color1, inherit); }
 .elbo-quiz .widget-html-content, .elbo-quiz .widget-htmlmath-content { line-height: 1.5; font-size: var(--jp-content-font-size1, 14px);
   white-space: normal; overflow-wrap: anywhere; }
 .elbo-quiz .widget-html, .elbo-quiz .widget-htmlmath { height: auto; overflow: visible; }
@@ -44,31 +46,37 @@ _LOOK = """
               for i in range(1, 1 + len(LETTERS))) + """
 .elbo-options .widget-radio-box label:focus-within, .elbo-quiz button:focus-visible, .elbo-quiz input[type=text]:focus {
   outline: 3px solid var(--jp-brand-color1, #1976d2); outline-offset: 1px; }
-.elbo-quiz .widget-button { color: var(--jp-ui-font-color1, inherit); width: auto; min-width: 7em; }
+.elbo-quiz .widget-button { color: var(--jp-ui-font-color1, inherit); width: auto; min-width: 7em; align-self: flex-start; }
+.elbo-quiz .widget-button:disabled { opacity: .6; cursor: default; }
 .elbo-verdict { display: block; border-left: 4px solid var(--jp-border-color1, #999); padding: 2px 10px; }
 .elbo-right { border-left-color: var(--jp-success-color1, #388e3c); }
 .elbo-wrong { border-left-color: var(--jp-error-color1, #d32f2f); }
+.elbo-quiz > .widget-htmlmath { align-self: stretch; width: auto; }
+.elbo-quiz .widget-htmlmath-content { flex-grow: 1; }
 .elbo-flash { min-height: 6.5em; padding: 12px 16px; border: 2px solid var(--jp-border-color1, #bdbdbd); border-radius: 8px; }
 .elbo-flash b { font-size: 1.15em; } .elbo-flash p { margin: .4em 0 0; }
 .elbo-turn { margin: 0 0 8px; padding: 6px 12px; border-left: 4px solid var(--jp-brand-color1, #1976d2);
   background: var(--jp-layout-color2, #eee); color: var(--jp-content-font-color1, #212121); border-radius: 0 6px 6px 0; }
-.elbo-turn b { display: block; } .elbo-other { margin-left: 2.5em; border-left-style: double; border-left-color: var(--jp-warn-color1, #f57c00); }
+.elbo-turn b:first-child { display: block; }
+.elbo-other { margin-left: 2.5em; border-left-style: double; border-left-color: var(--jp-warn-color1, #f57c00); }
 .elbo-speaking { outline: 2px solid var(--jp-brand-color1, #1976d2); }
 """
 
 
 class Semantics(anywidget.AnyWidget):
-    """An empty widget inside a question: makes its options one radio group (arrow keys), named by the question and by each
-    option's text, and its verdict a live region. ipywidgets sets none of these; without it everything still works by Tab and Space."""
+    """An empty widget inside a question, for what ipywidgets does not do: makes the options one radio group (arrow keys), named
+    by the question and each option's text, and the verdict a live region; keeps plain keys from JupyterLab; sends what was
+    typed when Enter is pressed. Without it everything still works by mouse, Tab and Space."""
 
     _esm = """
-    function render({ el }) {
+    function render({ model, el }) {
       el.style.display = "none";
       let root, observer, tries = 0;
       const set = (node, name, value) => { if (node && node.getAttribute(name) !== value) node.setAttribute(name, value); };
       const id = (node) => node.id || (node.id = "elbo-" + (window.elboIds = (window.elboIds ?? 0) + 1));
+      const asks = () => root.matches(".elbo-ask") ? [root] : [...root.querySelectorAll(".elbo-ask")];
       const name = () => {
-        root.querySelectorAll(".elbo-ask").forEach((ask) => {
+        asks().forEach((ask) => {
           const question = ask.querySelector(".elbo-question"), box = ask.querySelector(".widget-radio-box");
           set(ask.querySelector("input[type=text]"), "aria-describedby", id(question));
           if (!box) return;
@@ -82,15 +90,23 @@ class Semantics(anywidget.AnyWidget):
         });
         root.querySelectorAll(".elbo-say").forEach((node) => set(node, "role", "status"));
       };
+      const ours = (event) => {                    // a plain key pressed here is no command to JupyterLab (arrows move cells, x cuts)
+        const { target, key } = event, theirs = event.ctrlKey || event.metaKey || event.altKey || (event.shiftKey && key === "Enter");
+        if (!root.contains(target)) return;
+        target.toggleAttribute("data-lm-suppress-shortcuts", !theirs);
+        if (key === "Enter" && !theirs && target.matches("input[type=text]"))
+          model.send({ ask: asks().indexOf(target.closest(".elbo-ask")), text: target.value });
+      };
       const start = () => {
         root = el.closest(".elbo-quiz");
         if (!root) { if (tries++ < 200) setTimeout(start, 50); return; }
+        window.addEventListener("keydown", ours, true);
         name();
         observer = new MutationObserver(name);
         observer.observe(root, { subtree: true, childList: true });
       };
       start();
-      return () => observer?.disconnect();
+      return () => { observer?.disconnect(); window.removeEventListener("keydown", ours, true); };
     }
     export default { render };
     """
@@ -98,26 +114,27 @@ class Semantics(anywidget.AnyWidget):
 
 # ------------------------------------------------------------------------------------------------------------- texts
 
-def _parts(text):
-    """Text in turns with LaTeX: [text, $latex$, text, ...]."""
-    return re.split(r"((?<!\\)\$\$.+?(?<!\\)\$\$|(?<!\\)\$.+?(?<!\\)\$)", text, flags=re.S)
+_CODE_OR_LATEX = re.compile(r"(`[^`]+`|(?<!\\)\$\$.+?(?<!\\)\$\$|(?<!\\)\$.+?(?<!\\)\$)")
+_BOLD, _ITALIC = re.compile(r"\*\*(\S(?:.*?\S)?)\*\*"), re.compile(r"\*(\S(?:.*?\S)?)\*")
+
+
+def _mark_up(text, code, bold, italic):
+    """Replace the marks of `code`, **bold** and *italic*; what is in code or LaTeX stays as it is."""
+    kept = _CODE_OR_LATEX.findall(text)
+    text = _CODE_OR_LATEX.sub("\x00", text)                                  # no text holds this character: see _check_text
+    text = _ITALIC.sub(italic, _BOLD.sub(bold, text))
+    kept = iter(code.format(k[1:-1]) if k[0] == "`" else k for k in kept)
+    return re.sub("\x00", lambda _: next(kept), text)
 
 
 def _html(text):
     """Escaped HTML of a text with LaTeX, `code`, **bold** and *italic*."""
-    out = []
-    for i, part in enumerate(_parts(text)):
-        part = html.escape(part, quote=False)
-        if i % 2 == 0:
-            for mark, tag in ((r"`(.+?)`", "code"), (r"\*\*(.+?)\*\*", "b"), (r"\*(.+?)\*", "i")):
-                part = re.sub(mark, rf"<{tag}>\1</{tag}>", part)
-        out.append(part)
-    return "".join(out)
+    return _mark_up(html.escape(text, quote=False), "<code>{}</code>", r"<b>\1</b>", r"<i>\1</i>")
 
 
 def _plain(text):
     """The text without the marks of code, bold and italic; LaTeX stays."""
-    return "".join(p if i % 2 else re.sub(r"`|\*\*?", "", p) for i, p in enumerate(_parts(text)))
+    return _mark_up(text, "{}", r"\1", r"\1")
 
 
 def _check_text(text, what):
@@ -203,23 +220,30 @@ class _Options:
 
 
 class _Entry:
-    """A line to type a number into; Enter does what the button does."""
+    """A line to type a number into. `check` is what its button does.
 
-    def __init__(self, unit, lo=-math.inf, hi=math.inf, enter=None):
-        self.unit, self.lo, self.hi = unit, lo, hi
+    JupyterLab may deliver the messages of two widgets by two threads, so that a click can overtake the number that was typed
+    before it (seen in 1 of 14 quick clicks): a number that comes within half a second of a click that missed it is checked.
+    """
+
+    def __init__(self, check, unit, lo=-math.inf, hi=math.inf):
+        self.unit, self.lo, self.hi, self._check, self._until = unit, lo, hi, check, 0.0
         name = "Your answer" + (f" in {unit}" if unit else "") + (f", from {lo:g} to {hi:g}" if hi < math.inf else "")
-        self.widget = W.Text(description=name, placeholder="a number", style={"description_width": "initial"},
-                             layout=W.Layout(width="auto", max_width="28em"))
-        if enter:
-            self.widget.on_msg(lambda _, content, __: enter() if content.get("event") == "submit" else None)
+        self.widget = W.Text(description=name, placeholder="a number", continuous_update=False,
+                             style={"description_width": "initial"}, layout=W.Layout(width="auto", max_width="28em"))
+        self.widget.observe(lambda _: time.monotonic() < self._until and self._check(), "value")
 
     def read(self):
-        return _number(self.widget.value, self.unit, self.lo, self.hi)
+        self._until = time.monotonic() + 0.5
+        value = _number(self.widget.value, self.unit, self.lo, self.hi)
+        self._until = 0.0
+        return value
 
     def show(self, value):
         return html.escape(f"{value:g} {self.unit}".strip())
 
     def clear(self):
+        self._until = 0.0
         self.widget.value = ""
 
     def lock(self, locked=True):
@@ -234,11 +258,19 @@ class _Shown:
 
     def _ipython_display_(self):
         old = close_previous(self)
-        publish(self.widget, {"text/markdown": self.markdown, "text/plain": _plain(self.markdown)})
+        publish(self.widget, {"text/markdown": self.markdown, "text/plain": "\n".join(_plain(line) for line in self.markdown.split("\n"))})
         return old
 
     def _build(self, children, *classes):
-        self.widget = _box([*children, Semantics(), style(_LOOK)], "elbo-quiz", *classes)
+        semantics = Semantics()
+        semantics.on_msg(self._enter)
+        self.widget = _box([*children, semantics, style(_LOOK)], "elbo-quiz", *classes)
+
+    def _enter(self, _, content, __):
+        """Enter was pressed in the number field of a question."""
+        ask = self.questions[content["ask"]]
+        ask.entry.widget.value = content["text"]
+        ask.check()
 
     def close(self):
         """Close every widget of this."""
@@ -262,7 +294,8 @@ class Predict(_Shown):
         _check_text(question, "predict: the question")
         if (options is None) == (number is None):
             raise ValueError("predict: give either options {'text': value, ...} or number=(low, high).")
-        self.question, self.value, self.answered, self.skipped, self._callbacks = question, None, False, False, []
+        self.question, self.value, self.answered, self.skipped = question, None, False, False
+        self.questions, self._callbacks, self._lock = [self], [], threading.Lock()
         if options is not None:
             if not isinstance(options, dict) or not 2 <= len(options) <= len(LETTERS):
                 raise ValueError(f"predict: options is a dict {{'text': value}} of 2 to {len(LETTERS)} options, not {options!r}.")
@@ -271,9 +304,9 @@ class Predict(_Shown):
             self._values, self.entry = list(options.values()), _Options(list(options))
         else:
             lo, hi = _range(number)
-            self._values, self.entry = None, _Entry(unit, lo, hi, self._lock_in)
+            self._values, self.entry = None, _Entry(self.check, unit, lo, hi)
         self._ask, self._message = _text(_html(f"**Predict before you move.** {question}"), "elbo-question"), _text("", "elbo-say")
-        self.lock_button = _button("Lock in my prediction", "After this the answer stays and the picture below unlocks", self._lock_in)
+        self.lock_button = _button("Lock in my prediction", "After this the answer stays and the picture below unlocks", self.check)
         self.skip_button = _button("Just show me", "Unlock the picture below without a prediction", self.skip)
         self._build([self._ask, self.entry.widget, W.HBox([self.lock_button, self.skip_button]), self._message], "elbo-ask")
 
@@ -312,7 +345,8 @@ class Predict(_Shown):
         """Unlock without a prediction."""
         self._settle(None)
 
-    def _lock_in(self):
+    def check(self):
+        """What the button does: lock in what is chosen or typed, or say what is missing."""
         try:
             answer = self.entry.read()
         except ValueError as e:
@@ -321,9 +355,10 @@ class Predict(_Shown):
         self._settle(answer if self._values is None else self._values[answer])
 
     def _settle(self, value):
-        if self.answered:
-            return
-        self.value, self.answered, self.skipped = value, True, value is None
+        with self._lock:
+            if self.answered:
+                return
+            self.value, self.answered, self.skipped = value, True, value is None
         self.entry.lock()
         self.lock_button.disabled = self.skip_button.disabled = True
         if value is None:
@@ -433,7 +468,7 @@ class _Question:
 
     def __init__(self, number, total, q, changed):
         self.q, self.right, self._changed = q, None, changed
-        self.entry = _Options(q["options"]) if "options" in q else _Entry(q.get("unit", ""), enter=self.check)
+        self.entry = _Options(q["options"]) if "options" in q else _Entry(self.check, q.get("unit", ""))
         self.button = _button("Check", f"Check question {number}", self.check)
         self._verdict = _text("", "elbo-say")
         ask = _text(f"<b>Question {number} of {total}.</b> {_html(q['question'])}", "elbo-question")
@@ -498,9 +533,10 @@ class Quiz(_Shown):
 
     def _count(self):
         n, done = len(self.questions), [q.right for q in self.questions if q.right is not None]
-        line = f"<b>Score: {sum(done)} of {len(done)}</b>" + (f", {n - len(done)} to go." if len(done) < n else ". ")
+        line = f"<b>Score: {sum(done)} of {len(done)} right</b>" if done else f"{n} questions"
+        line += f", {n - len(done)} to go." if 0 < len(done) < n else "."
         if len(done) == n:
-            line += "All right!" if all(done) else "Read the reasons above, then start again to mend the rest."
+            line += " Well done!" if all(done) else " Read the reasons above, then start again."
         self._score.value = _say(line)
 
     def reset(self):
