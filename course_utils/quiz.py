@@ -367,9 +367,14 @@ class Predict(_Shown):
             shown = self.entry.show(value if self._values is None else self._values.index(value))
             line = f"<b>Locked in:</b> {shown}. Now move the sliders and see whether you were right."
         self._message.value = _say(line)
-        callbacks, self._callbacks = self._callbacks, []
+        callbacks, self._callbacks, errors = self._callbacks, [], []
         for callback in callbacks:
-            callback()
+            try:
+                callback()
+            except Exception as e:      # one explorer's error must not leave another one locked
+                errors.append(e)
+        if errors:
+            raise errors[0]
 
     def _ipython_display_(self):
         for old in super()._ipython_display_():

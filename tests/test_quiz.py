@@ -69,6 +69,15 @@ def test_predict_can_be_skipped():
     assert "No prediction" in gate.message
 
 
+def test_one_failing_explorer_leaves_no_other_locked():
+    gate, calls = predict("Where?", number=(0, 1)), []
+    gate.on_answer(lambda: 1 / 0)
+    gate.on_answer(lambda: calls.append(gate.value))
+    with pytest.raises(ZeroDivisionError):
+        gate.answer(0.5)
+    assert calls == [0.5] and gate.answered
+
+
 @pytest.mark.parametrize("typed, line", [
     ("", "Type a number first."), ("0,5", "0,5 has a comma: write the decimals after a point, like 0.5."),
     ("half", "'half' is not a number: write it like 0.5 or -1.2e-3, without nats."), ("nan", "'nan' is not a number"),
