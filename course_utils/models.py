@@ -61,3 +61,11 @@ def pca_recon_error(X, k):
     centred = X - X.mean(axis=0)
     eigenvalues = np.linalg.eigvalsh(centred.T @ centred / len(X))  # smallest first
     return eigenvalues[:X.shape[1] - k].sum()
+
+
+def kl_normal(m1, s1, m2, s2):
+    """D_KL(N(m1, s1²) || N(m2, s2²)) in nats, elementwise; s1, s2 > 0 are standard deviations.
+
+    Defined in lesson 03.
+    """
+    return np.log(s2 / s1) + (s1**2 + (m1 - m2)**2) / (2 * s2**2) - 0.5
