@@ -1,6 +1,7 @@
 """The helper package of ELBO Room: plumbing that every lesson shares. The mathematics stays in the lessons.
 
 explore     sliders -> picture, the course's one interactive pattern
+overlay     explore's fast lane: only what moves is drawn again, as SVG
 plots       the course's visual language: roles, colours, lines, helpers that take an axes
 datasets    the Bow, two coins, Gaussians, mixtures, the banana, digits
 models      functions that an earlier lesson has shown, each saying which
@@ -9,7 +10,6 @@ quiz        predict-first gates, quizzes, flash cards, dialogues
 widgets     what explore and quiz share on the way to the browser
 accessible  names and exact values for a screen reader
 listen      the button that speaks a dialogue
-training    the training loop, once it has been taught
 start       what `make` runs: install, open, test, build, measure
 instructor  notebooks from their sources, for authors and teachers
 

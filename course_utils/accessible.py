@@ -18,11 +18,15 @@ class Names(anywidget.AnyWidget):
     _esm = """
     function render({ model, el }) {
       el.style.display = "none";
-      let observer, tries = 0;
+      let root, observer, tries = 0;
       const set = (node, name, value) => {
         if (node && node.getAttribute(name) !== String(value)) node.setAttribute(name, value);
       };
-      const name = (root) => {
+      const ours = (event) => {  // a plain key pressed on a control is no command to JupyterLab (arrows move cells, x cuts)
+        const theirs = event.ctrlKey || event.metaKey || event.altKey || (event.shiftKey && event.key === "Enter");
+        if (root.contains(event.target)) event.target.toggleAttribute("data-lm-suppress-shortcuts", !theirs);
+      };
+      const name = () => {
         root.querySelectorAll("img").forEach((img) => set(img, "alt", model.get("alt")));
         const readout = root.querySelector(":scope > .widget-html .widget-html-content");
         set(readout, "role", "status");
@@ -41,14 +45,15 @@ class Names(anywidget.AnyWidget):
         });
       };
       const start = () => {
-        const root = el.closest(".elbo-explorer");
+        root = el.closest(".elbo-explorer");
         if (!root) { if (tries++ < 200) setTimeout(start, 50); return; }
-        name(root);
-        observer = new MutationObserver(() => name(root));
+        window.addEventListener("keydown", ours, true);
+        name();
+        observer = new MutationObserver(name);
         observer.observe(root, { subtree: true, childList: true, attributes: true, attributeFilter: ["aria-valuenow", "aria-valuetext"] });
       };
       start();
-      return () => observer?.disconnect();
+      return () => { observer?.disconnect(); window.removeEventListener("keydown", ours, true); };
     }
     export default { render };
     """

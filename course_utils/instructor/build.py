@@ -132,7 +132,7 @@ def _where(path, lines, i, message):
 def execute(path, nb, lines, cwd=ROOT, timeout=600):
     """Run every cell in a fresh kernel with `cwd` as its folder. Raises BuildError naming the cell and its source line."""
     os.environ.update(PYTHONHASHSEED="0", OMP_NUM_THREADS="1", PYDEVD_DISABLE_FILE_VALIDATION="1")
-    client = NotebookClient(nb, timeout=timeout, record_timing=False, store_widget_state=False,
+    client = NotebookClient(nb, timeout=timeout, record_timing=False, store_widget_state=False, coalesce_streams=True,
                             resources={"metadata": {"path": str(cwd)}})
     with client.setup_kernel(stderr=subprocess.DEVNULL):  # ipykernel 7 warns there of its loopback sockets
         for i, cell in enumerate(nb.cells):
