@@ -198,7 +198,9 @@ def test(args):
     """ruff, then pytest with strict nbval in one run; both run, and either can fail it."""
     env = dict(os.environ, OMP_NUM_THREADS="1")
     chosen = any(a.split("::")[0].endswith((".py", ".ipynb", "/")) for a in args)
-    paths = [] if chosen else ["tests"] + sorted(glob.glob(os.path.join(ROOT, "notebooks", "*.ipynb")))
+    lessons = tuple(env.get("LESSONS", "").split()) or ("",)  # LESSONS=03 tests that lesson alone
+    notebooks = [n for n in sorted(glob.glob(os.path.join(ROOT, "notebooks", "*.ipynb"))) if os.path.basename(n).startswith(lessons)]
+    paths = [] if chosen else ["tests"] + notebooks
     say("3/3 ruff, then pytest ...")
     ruff = subprocess.call([PY, "-m", "ruff", "check"], cwd=ROOT, env=env)
     tests = subprocess.call([PY, "-m", "pytest", "--nbval", "--nbval-current-env"] + paths + args, cwd=ROOT, env=env)
