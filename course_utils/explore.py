@@ -170,11 +170,11 @@ def _title(name):
     return " ".join(w[:-1] + "₀₁₂₃₄₅₆₇₈₉"[int(w[-1])] if len(w) == 2 and w[-1].isdigit() else w for w in words)
 
 
-def _control(name, spec, start, live, title, where):
+def _control(name, spec, start, live, title, where, indent):
     """(lo, hi[, step]) -> slider, list or dict -> menu, bool -> checkbox, a widget -> itself (to share one)."""
     if isinstance(spec, W.Widget):
         return spec
-    kw = dict(value=start, description=title, style={"description_width": "9em"},
+    kw = dict(value=start, description=title, style={"description_width": f"{indent:.1f}em"},
               layout=W.Layout(width="34em", max_width="calc(100% - 4px)"))  # a widget's own margin is 2 px
     if isinstance(spec, bool):
         if not isinstance(start, bool):
@@ -221,7 +221,8 @@ class Explorer:
         start = self._starts(where, controls)
         self._shared = [c for c in controls.values() if isinstance(c, W.Widget)]
         titles = {k: (labels or {}).get(k, _title(k)) for k in controls}
-        self.controls = {k: _control(k, s, start[k], live, titles[k], where) for k, s in controls.items()}
+        self._indent = max(9, 0.62 * max(map(len, titles.values()), default=0))  # em: room for the longest label
+        self.controls = {k: _control(k, s, start[k], live, titles[k], where, self._indent) for k, s in controls.items()}
         self._start = self.values
         self._picture = Picture(self.fig)
         self._build(round(size[0] * 100), titles)
@@ -254,7 +255,7 @@ class Explorer:
         self.image = _image(self.alt, width)
         self.readout, self.error = W.HTML(), W.HTML()
         reset = W.Button(description="Reset", tooltip="Put every control back to its start",
-                         layout=W.Layout(margin="2px 0 2px 9.4em", width="7em"))
+                         layout=W.Layout(margin=f"2px 0 2px {self._indent + 0.4:.1f}em", width="7em"))
         reset.on_click(lambda _: self.set(**self._start))
         self._locked = [*self.controls.values(), reset]
         below = [reset] if self.controls else []

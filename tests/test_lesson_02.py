@@ -406,6 +406,7 @@ def test_one_reconstruction_error_three_generators(n):
     assert n["commonest"][0] > 1 / 3 and n["distances"][2] > 3 * n["reconstruction_distance"]
     assert n["distances"][1] > n["reconstruction_distance"] and n["in_holes"] > 0.1
     assert n["bent_error"] < n["bow_lam"][1] / 2
+    assert n["near"] < n["between"] < n["outside"] and n["outside"] > 1.5 * n["near"]
 
 
 def test_training_needs_no_luck(n):
@@ -467,6 +468,14 @@ def test_every_number_in_the_prose_is_printed_by_a_cell():
         for quoted in set(re.findall(r"(?<![\d.])\d+\.\d+(?![\d.])|\d+(?:\.\d+)?(?=\\?%)", text)) - given:
             digits_after = len(quoted.partition(".")[2])
             assert any(d >= digits_after and round(v, digits_after) == float(quoted) for v, d in found), (quoted, cell.source[:200])
+
+
+def test_no_printed_statement_is_false():
+    """The strict cells print inequalities; the one that is meant to be False says so in the text before it."""
+    nb = nbformat.read(build.ROOT / "02_autoencoders.ipynb", 4)
+    lines = [x for c in nb.cells if c.cell_type == "code" for o in c.outputs for x in o.get("text", "").splitlines()]
+    assert [x for x in lines if "False" in x] == ["a column of W lies along a principal axis (|cos| > 0.95): False"]
+    assert sum("True" in x for x in lines) >= 9
 
 
 def test_quiz_answers_are_right(n):

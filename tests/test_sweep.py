@@ -82,7 +82,8 @@ def test_a_prediction_is_drawn_into_the_picture(lesson, stem):
         explorer._update(**values, prediction=None)
         without = explorer._picture.draw().tobytes()
         differ = 0
-        answers = explorer.gate._values or [*explorer.gate.number, sum(explorer.gate.number) / 2]
+        low_high = () if explorer.gate._values else (explorer.gate.entry.lo, explorer.gate.entry.hi)
+        answers = explorer.gate._values or [*low_high, sum(low_high) / 2]
         for answer in answers:
             explorer._update(**values, prediction=answer)
             differ += explorer._picture.draw().tobytes() != without
