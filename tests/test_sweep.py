@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from conftest import LESSONS
 
-from course_utils.instructor import build
 
 CORNERS, INSIDE = 40, 25
 
@@ -89,7 +88,3 @@ def test_a_prediction_is_drawn_into_the_picture(lesson, stem):
             differ += explorer._picture.draw().tobytes() != without
         explorer._update(**values, prediction=None)
         assert differ >= len(answers) - 1, f"{name}: most predictions should be marked in the picture"
-
-
-def test_the_sources_are_the_lessons():
-    assert LESSONS == sorted(p.stem for p in (build.ROOT / "source").glob("*.py"))
