@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from conftest import LESSONS
 
-
 CORNERS, INSIDE = 40, 25
 
 
