@@ -1,0 +1,1 @@
+"""What `make bench` runs: `python -m benchmarks [sliders|course] [--rounds 3]`. Results go to benchmarks/results/."""
