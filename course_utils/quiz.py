@@ -229,8 +229,9 @@ class _Entry:
     def __init__(self, check, unit, lo=-math.inf, hi=math.inf):
         self.unit, self.lo, self.hi, self._check, self._until = unit, lo, hi, check, 0.0
         name = "Your answer" + (f" in {unit}" if unit else "") + (f", from {lo:g} to {hi:g}" if hi < math.inf else "")
+        room = W.Layout(width="98%", max_width=f"{0.6 * len(name) + 12:.0f}em")  # for the name and ten digits
         self.widget = W.Text(description=name, placeholder="a number", continuous_update=False,
-                             style={"description_width": "initial"}, layout=W.Layout(width="98%", max_width=f"{0.6 * len(name) + 12:.0f}em"))  # room for the name and ten digits
+                             style={"description_width": "initial"}, layout=room)
         self.widget.observe(lambda _: time.monotonic() < self._until and self._check(), "value")
 
     def read(self):
