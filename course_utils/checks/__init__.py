@@ -7,6 +7,7 @@ formula asked for, the cases to try, and the wrong answers you expect (`Mutant`)
 
 import copy
 import ctypes
+import math
 import signal
 import threading
 import warnings
@@ -129,8 +130,8 @@ def _show(value):
         return getattr(value, "__name__", "f").strip("_")
     if isinstance(value, float):
         return f"{value:g}"
-    shape = np.shape(value)
-    return f"an array of shape {shape}" if np.size(value) > 6 else " ".join(str(value).split())
+    shape = tuple(np.shape(value))
+    return f"an array of shape {shape}" if math.prod(shape) > 6 else " ".join(str(value).split())
 
 
 def _shown_call(name, case):
