@@ -1,7 +1,6 @@
 """The helper package of ELBO Room: plumbing that every lesson shares. The mathematics stays in the lessons.
 
 explore     sliders -> picture, the course's one interactive pattern
-overlay     explore's fast lane: only what moves is drawn again, as SVG
 plots       the course's visual language: roles, colours, lines, helpers that take an axes
 datasets    the Bow, two coins, Gaussians, mixtures, the banana, digits
 models      functions that an earlier lesson has shown, each saying which
