@@ -59,7 +59,9 @@ def ready(copy):
 
 
 def environment(**changes):
-    env = {k: v for k, v in os.environ.items() if k not in ("PORT", "ARGS", "PYTHONPATH", "MAKEFLAGS", "ELBO_ROOM_NEED_GB")}
+    # make leaves its own for the tests that it runs
+    ours = ("PORT", "ARGS", "PYTHONPATH", "ELBO_ROOM_NEED_GB", "MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")
+    env = {k: v for k, v in os.environ.items() if k not in ours}
     return env | {k: str(v) for k, v in changes.items()}
 
 
