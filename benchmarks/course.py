@@ -1,5 +1,6 @@
 """How long every lesson takes from Run All to its end, when its first explorer is there, and what its kernel needs in memory."""
 import resource
+import subprocess
 import time
 
 import nbformat
@@ -17,7 +18,7 @@ def run(path):
     nb.cells.append(nbformat.v4.new_code_cell(MEMORY))
     client = NotebookClient(nb, timeout=600, resources={"metadata": {"path": str(path.parent)}})
     began, first = time.perf_counter(), None
-    with client.setup_kernel():
+    with client.setup_kernel(stderr=subprocess.DEVNULL):
         for i, cell in enumerate(nb.cells[:-1]):
             client.execute_cell(cell, i)
             if first is None and "explore(" in cell.source:

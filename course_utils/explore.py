@@ -22,7 +22,6 @@ import math
 import struct
 import threading
 import traceback
-import zlib
 
 import ipywidgets as W
 import numpy as np
@@ -32,6 +31,11 @@ from matplotlib.legend import Legend
 from matplotlib.spines import Spine
 from matplotlib.text import Text
 from traitlets import Unicode
+
+try:
+    from isal.isal_zlib import compress, crc32  # the same format, about six times faster
+except ImportError:  # no build for this machine
+    from zlib import compress, crc32
 
 from . import plots
 from .accessible import Names
@@ -79,16 +83,16 @@ class Picture:
 
 
 def fast_png(rgba):
-    """(height, width, 4) bytes as a lossless PNG: zlib level 1 and no row filter, 2 to 3 times faster than Pillow."""
+    """(height, width, 4) bytes as a lossless PNG: the lightest compression and no row filter, several times faster than Pillow."""
     h, w = rgba.shape[:2]
     rows = np.zeros((h, 1 + 4 * w), np.uint8)
     rows[:, 1:] = rgba.reshape(h, -1)
 
     def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc32(kind + data))
 
     header = struct.pack(">2I5B", w, h, 8, 6, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows, 1)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", compress(rows, 1)) + chunk(b"IEND", b"")
 
 
 class ImageWidget(W.Image):
@@ -268,8 +272,8 @@ class Explorer:
 
     @property
     def values(self):
-        """What the controls say now: name -> value."""
-        return {k: c.value for k, c in self.controls.items()}
+        """What the controls say now: name -> value. A browser's 0.30000000000000004 is 0.3 here."""
+        return {k: round(c.value, 10) if isinstance(c.value, float) else c.value for k, c in self.controls.items()}
 
     @property
     def locked(self):
@@ -297,7 +301,7 @@ class Explorer:
 
     def _changed(self, _=None):
         with self._lock:  # JupyterLab 4.4+ runs widget callbacks in a thread of their own
-            if self._quiet:
+            if self._quiet or self._picture is None:  # closed: a last move may still be on its way
                 return
             try:
                 self._draw()
@@ -334,6 +338,7 @@ class Explorer:
             self.gate.off_answer(self._unlock)
         close_tree(self.widget, keep=self._shared)
         self.fig.clear()
+        self.fig = self._picture = self._update = None  # Jupyter's Out[] keeps this object, but need not keep its pictures
 
 
 explore = Explorer
