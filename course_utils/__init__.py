@@ -4,6 +4,7 @@ explore     sliders -> picture, the course's one interactive pattern
 plots       the course's visual language: roles, colours, lines, helpers that take an axes
 datasets    the Bow, two coins, Gaussians, mixtures, the banana, digits
 models      functions that an earlier lesson has shown, each saying which
+training    the training loop of lesson 06, with a progress bar and a clean stop
 checks      instant checks of exercises, with a named hint for a known slip
 quiz        predict-first gates, quizzes, flash cards, dialogues
 widgets     what explore and quiz share on the way to the browser

@@ -215,8 +215,8 @@ def one_pixel(fig):
              "Binomial": dict(color="black", linestyle="-", marker="o")}
     curves = {k: left.plot([], [], linewidth=2, **{**v, "marker": ""})[0] for k, v in looks.items()}
     marks = {k: left.plot([], [], markersize=9, label=k, **v)[0] for k, v in looks.items()}
-    left.legend(loc="upper center", ncols=3)
-    left.set(xlim=(0, 1), ylim=(0, 12), xlabel="decoder's p (or mean)", title="nats lost against the best p")
+    fig.legend(loc="outside upper center", ncols=3)
+    left.set(xlim=(0, 1), ylim=(-0.3, 12), xlabel="decoder's p (or mean)", title="nats lost against the best p")
     (bce_line,), (bce_mark,) = right.plot([], [], color="black"), right.plot([], [], "o", color="black", markersize=9)
     mark = plots.prediction(right)
     right.set(xlim=(0, 1), ylim=(-0.1, 2.5), xlabel="p", title="cross-entropy of the grey value")
@@ -409,7 +409,7 @@ ring
 def what_it_has_learned(fig):
     ax = fig.subplot_mosaic([["plane", "ruler"], ["plane", "rate"]], width_ratios=[1.5, 1])
     plane, ruler, rates = ax["plane"], ax["ruler"], ax["rate"]
-    image = plane.imshow(np.zeros((47, 101)), extent=(-5.05, 5.05, -1.35, 3.35), origin="lower", vmin=0, vmax=0.4,
+    image = plane.imshow(np.zeros((47, 101)), extent=(-5.05, 5.05, -1.35, 3.35), origin="lower", vmin=0, vmax=0.55,
                          cmap=plots.colormap("posterior"), interpolation="bilinear")
     (dots,) = plane.plot([], [], **plots.style("data", markersize=2.5))
     (wire,) = plane.plot([], [], color="black", linewidth=1, linestyle=":")
@@ -511,13 +511,13 @@ def two_gaps(fig):
     ax = fig.subplot_mosaic([["plane", "z"], ["ruler", "ruler"]], height_ratios=[3.2, 1], width_ratios=[1, 1.3])
     ax["plane"].plot(*points[:400].T, **plots.style("data", markersize=2.5))
     (here,) = ax["plane"].plot([], [], "kX", markersize=11, markeredgecolor="white")
-    ax["plane"].set(xlim=(-2.4, 2.4), ylim=(-0.9, 2.9), title="the point x (cross)")
+    ax["plane"].set(xlim=(-2.4, 2.4), ylim=(-0.9, 2.9), title="the point x (cross)\namong the data")
     z = grid.numpy()
     posterior = plots.curve(ax["z"], z, 0 * z, "posterior")
     (best_line,) = ax["z"].plot([], [], color="black", linewidth=1)
     q_curve = plots.curve(ax["z"], z, 0 * z, "q")
-    ax["z"].set(xlim=(-4, 4), ylim=(0, 2.6), title="posterior filled, encoder's q dashed, best Gaussian thin")
-    ruler = plots.ruler(ax["ruler"], -9, 0)
+    ax["z"].set(xlim=(-4, 4), ylim=(0, 2.6), title="posterior filled, encoder's q dashed,\nbest Gaussian thin", xlabel="z")
+    ruler = plots.ruler(ax["ruler"], -10, 0)
     (tick,) = ax["ruler"].plot([0, 0], [-0.4, 0.4], color="black", linewidth=1.5, linestyle="--")
     ax["ruler"].set_title("log p(x) = ELBO (green) + gap (hatched); dashed: ELBO of the best Gaussian")
 
@@ -534,12 +534,12 @@ def two_gaps(fig):
         q_curve.set(lq.exp()[0].numpy() / 0.1)
         best_line.set_data(z, row.exp().numpy() / 0.1)
         ruler.set(log_p, elbo)
-        tick.set_xdata([max(best, -9)] * 2)
+        tick.set_xdata([max(best, -10)] * 2)
         return (f"log p(x) {log_p:.3f}   ELBO {elbo:.3f}   gap: approximation {max(log_p - best, 0):.3f} + amortisation {best - elbo:.3f} nats")
     return update
 
 
-explore(two_gaps, x1=(-2.0, 2.0, 0.05), x2=(-0.5, 2.5, 0.05), size=(8.5, 4.6), labels={"x1": "x₁", "x2": "x₂"},
+explore(two_gaps, x1=(-1.5, 1.5, 0.05), x2=(-0.5, 2.0, 0.05), size=(8.5, 4.6), labels={"x1": "x₁", "x2": "x₂"},
         alt="A point among the data; its posterior, the encoder's q and the best Gaussian; the ruler with its gap in two parts")
 
 # %%
@@ -552,8 +552,8 @@ print(f"on the wire, x = (0.85, 0.45), less than 0.02: {missed[1] < 0.02}")
 # %% [markdown]
 # <details><summary>What you should have seen</summary>
 #
-# Along the horseshoe the bell curves nearly agree and the gap is small. In the hollow, at (0, 1.25), the point is as near to one arm of the wire as to the other and the posterior has humps: a Gaussian must choose, and loses up to about
-# $\log 2$. That is the **approximation gap**: a better encoder does not help. Away from the data the encoder was never trained, and the **amortisation gap** grows quickly: here a better (or more) training would help, or a few steps of
+# Along the horseshoe the bell curves nearly agree and the gap is small. In the hollow, at (0, 1.25), the point is as near to one arm of the wire as to the other and the posterior has humps: a Gaussian must choose one of them
+# or stretch across both. That is the **approximation gap**: a better encoder does not help. Away from the data the encoder was never trained, and the **amortisation gap** grows quickly: here a better (or more) training would help, or a few steps of
 # optimisation for this one point.
 #
 # </details>
@@ -685,14 +685,15 @@ def water_filling(lam, sigma2, beta=1.0):
 def water(fig):
     ax = fig.subplot_mosaic([["bars", "x"], ["bars", "x_hat"]], width_ratios=[1.6, 1])
     bars, n = ax["bars"], 20
-    place, bottom = np.arange(1, n + 1), 1e-3
+    place, bottom = np.arange(1, n + 1), 1e-2
     bars.bar(place, lam[:n] - bottom, bottom=bottom, width=0.8, color="0.85")
     above = bars.bar(place, np.zeros(n), width=0.8, facecolor="none", edgecolor=plots.style("kl")["color"], hatch="////")
     (line,) = bars.plot([0.4, n + 0.6], [1, 1], **plots.style("evidence", linewidth=2))
     mark = plots.prediction(bars)
-    bars.set(yscale="log", ylim=(bottom, 60), xlim=(0.4, n + 0.6), xlabel="principal axis", title="variance λ; water at βσ²; hatched: above water")
-    strip = lambda images: np.hstack([np.pad(i.reshape(8, 8), 1) for i in images])
-    chosen = [0, 1, 2, 3, 4, 6]
+    bars.set(yscale="log", ylim=(bottom, 60), xlim=(0.4, n + 0.6), xticks=[1, 5, 10, 15, 20], xlabel="principal axis (the first 20)",
+             title="variance λ; water at βσ²; hatched: above water")
+    strip = lambda images: np.vstack([np.hstack([np.pad(i.reshape(8, 8), 1) for i in row]) for row in (images[:5], images[5:])])
+    chosen = np.arange(10)
     for name, title in (("x", "x"), ("x_hat", "decoded mean of the code")):
         ax[name].set(xticks=[], yticks=[], title=title)
     ax["x"].imshow(strip(X[chosen]), cmap="gray_r", vmin=0, vmax=1)
@@ -713,7 +714,7 @@ def water(fig):
     return update
 
 
-explore(water, log10_var=(-2.0, 1.5, 0.05), beta=[1, 2, 4, 8], predict=alive, labels={"log10_var": "log₁₀ σ²", "beta": "weight β"},
+explore(water, log10_var=(-1.5, 1.5, 0.05), beta=[1, 2, 4, 8], predict=alive, labels={"log10_var": "log₁₀ σ²", "beta": "weight β"},
         alt="Bars of the eigenvalues on a logarithmic scale with a water line; what stands above it is the rate; below, digits and their reconstructions")
 
 # %% [markdown]

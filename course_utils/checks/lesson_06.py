@@ -44,7 +44,8 @@ vae_kl = _InTorch(
     [Mutant("no half", lambda mu, lv: -_terms(mu, lv).sum(-1), "twice too much: the factor ½ in front is missing"),
      Mutant("logvar as log sd", lambda mu, lv: -0.5 * _terms(mu, lv, 2.0).sum(-1),
             "logvar is log σ², not log σ: it stands there once, and e^logvar is already the variance"),
-     Mutant("mean", lambda mu, lv: -0.5 * _terms(mu, lv).mean(-1), "you averaged over the latents; the KLs of independent latents add up: sum"),
+     Mutant("mean", lambda mu, lv: -0.5 * _terms(mu, lv).mean(-1),
+            "you averaged over the latents; the KLs of independent latents add up: sum"),
      Mutant("sign of logvar", lambda mu, lv: -0.5 * _terms(mu, lv, sign=-1.0).sum(-1),
             "logvar has the wrong sign: this can become negative, and a KL cannot"),
      Mutant("sign of all", lambda mu, lv: 0.5 * _terms(mu, lv).sum(-1), "the sign is turned round: a KL is never negative"),
@@ -77,7 +78,8 @@ bernoulli_loglik = _InTorch(
     [Mutant("saturates", _through_probabilities,
             "0 · log 0 is nan: at ℓ = 200 the probability is exactly 1. Never form p; use softplus of the logits"),
      Mutant("sign", lambda l, x: -_bernoulli(l, x), "that is the cross-entropy, a loss; the log-likelihood is minus that, never above 0"),
-     Mutant("mean", lambda l, x: td.Bernoulli(logits=l).log_prob(x).mean(-1), "you averaged over the pixels; independent pixels' log-probabilities add up: sum"),
+     Mutant("mean", lambda l, x: td.Bernoulli(logits=l).log_prob(x).mean(-1),
+            "you averaged over the pixels; independent pixels' log-probabilities add up: sum"),
      Mutant("ones only", lambda l, x: (x * F.logsigmoid(l)).sum(-1), "the pixels with x = 0 count too: (1 − x) log(1 − p)"),
      Mutant("bits swapped", lambda l, x: _bernoulli(l, 1 - x), "p is the probability of a 1; you used it for the zeros"),
      Mutant("no softplus", lambda l, x: (x * l).sum(-1), "x·ℓ alone is not a log-probability: subtract log(1 + e^ℓ)"),
@@ -109,8 +111,10 @@ binomial_loglik = _InTorch(
      Mutant("grey cross-entropy", lambda l, x: (x / 16 * l - F.softplus(l)).sum(-1),
             "that is the cross-entropy of the grey value x/16, a sixteenth of the truth: β = 16 in disguise"),
      Mutant("mean", lambda l, x: (_choose(x) + _dots(l, x)).mean(-1), "you averaged over the pixels; sum them"),
-     Mutant("sign", lambda l, x: -(_choose(x) + _dots(l, x)).sum(-1), "the sign is turned round: the log of a probability is never above 0"),
-     Mutant("inked only", lambda l, x: (_choose(x) + x * F.logsigmoid(l)).sum(-1), "the 16 − x dots without ink count too: (16 − x) log(1 − p)"),
+     Mutant("sign", lambda l, x: -(_choose(x) + _dots(l, x)).sum(-1),
+            "the sign is turned round: the log of a probability is never above 0"),
+     Mutant("inked only", lambda l, x: (_choose(x) + x * F.logsigmoid(l)).sum(-1),
+            "the 16 − x dots without ink count too: (16 − x) log(1 − p)"),
      Mutant("lgamma without + 1", lambda l, x: (torch.lgamma(torch.tensor(17.0, dtype=torch.float64)) - torch.lgamma(x.clamp(min=1e-300))
                                                 - torch.lgamma((16.0 - x).clamp(min=1e-300)) + _dots(l, x)).sum(-1),
             "lgamma(n) is log (n − 1)!: write lgamma(n + 1) for log n!"),
@@ -121,7 +125,7 @@ binomial_loglik = _InTorch(
 # --- 6.4
 
 def _ppca(X, k):
-    """By the singular value decomposition, scipy's density and the linear-Gaussian posterior of every row; no formula for the optimum's value."""
+    """By singular values, scipy's density and every row's posterior; no formula for the value at the optimum."""
     centred = X - X.mean(0)
     _, values, axes = np.linalg.svd(centred, full_matrices=False)
     s2 = (centred**2).sum() / len(X) / (X.shape[1] - k) - (values[:k]**2).sum() / len(X) / (X.shape[1] - k)
@@ -166,14 +170,18 @@ ppca_ml = Check(
     [Mutant("n - 1", lambda X, k: _by_formula(X, k, ddof=1), "the covariance has N − 1 below it; maximum likelihood divides by N"),
      Mutant("not centred", lambda X, k: _by_formula(X, k, centre=False), "subtract the mean row first: the model has one, too"),
      Mutant("summed noise", lambda X, k: _by_formula(X, k, pool=np.sum), "σ² is the mean of the discarded eigenvalues, not their sum"),
-     Mutant("noise over D", lambda X, k: _by_formula(X, k, pool=lambda v: v.sum() / X.shape[1]), "only D − k eigenvalues are discarded: divide by D − k, not by D"),
+     Mutant("noise over D", lambda X, k: _by_formula(X, k, pool=lambda v: v.sum() / X.shape[1]),
+            "only D − k eigenvalues are discarded: divide by D − k, not by D"),
      Mutant("sd for variance", _part(0, lambda v, X: np.sqrt(v)), "σ², not σ: do not take the root"),
      Mutant("no constant", lambda X, k: _by_formula(X, k, constant=False), "the log-likelihood lacks its constant −½ D log 2π"),
      Mutant("total", _part(1, lambda v, X: v * len(X)), "the log-likelihood of one row on average: do not multiply by N"),
      Mutant("per pixel", _part(1, lambda v, X: v / X.shape[1]), "the log-likelihood of a whole row: do not divide by D"),
-     Mutant("rate without half", lambda X, k: _by_formula(X, k, half=1.0), "the rate is twice too large: ½ log(λ/σ²) for each latent"),
-     Mutant("rate of all axes", lambda X, k: _by_formula(X, k, lastk=False), "the rate sums over the k latents only, not over all D axes"),
-     Mutant("smallest kept", _smallest_first, "eigvalsh gives the smallest eigenvalue first: the k largest are kept, the others are noise")])
+     Mutant("rate without half", lambda X, k: _by_formula(X, k, half=1.0),
+            "the rate is twice too large: ½ log(λ/σ²) for each latent"),
+     Mutant("rate of all axes", lambda X, k: _by_formula(X, k, lastk=False),
+            "the rate sums over the k latents only, not over all D axes"),
+     Mutant("smallest kept", _smallest_first,
+            "eigvalsh gives the smallest eigenvalue first: the k largest are kept, the others are noise")])
 
 
 # --- 6.5
@@ -194,14 +202,17 @@ _SPECTRUM = np.array([0.699, 0.639, 0.554, 0.395, 0.271, 0.191, 0.182, 0.170, 0.
 
 active_latents = Check(
     "active_latents", _alive,
-    [(_SPECTRUM, 0.6), (_SPECTRUM, 0.3), (_SPECTRUM, 0.75), (_SPECTRUM, 0.1, 4.0), (_SPECTRUM, 0.25, 2.0), (_SPECTRUM[::-1].copy(), 0.12, 0.5),
+    [(_SPECTRUM, 0.6), (_SPECTRUM, 0.3), (_SPECTRUM, 0.75), (_SPECTRUM, 0.1, 4.0), (_SPECTRUM, 0.25, 2.0),
+     (_SPECTRUM[::-1].copy(), 0.12, 0.5),
      (np.array([9.0, 4.0, 0.25]), 2.0), (np.array([9.0, 4.0, 0.25]), 2.0, 3.0)],
     [Mutant("no beta", lambda lam, s2, beta=1.0: np.sum(lam > s2), "β is ignored: the water stands at βσ²"),
      Mutant("beta divides", lambda lam, s2, beta=1.0: np.sum(lam > s2 / beta), "a larger β raises the water: βσ², not σ²/β"),
      Mutant("dead ones", lambda lam, s2, beta=1.0: np.sum(lam <= beta * s2), "you counted the latents under water; the others live"),
      Mutant("sd squared again", lambda lam, s2, beta=1.0: np.sum(lam > beta * s2**2), "sigma2 is the variance already: do not square it"),
-     Mutant("sd", lambda lam, s2, beta=1.0: np.sum(lam > beta * np.sqrt(s2)), "compare λ, a variance, with the variance σ², not with σ"),
+     Mutant("sd", lambda lam, s2, beta=1.0: np.sum(lam > beta * np.sqrt(s2)),
+            "compare λ, a variance, with the variance σ², not with σ"),
      Mutant("root of lambda", lambda lam, s2, beta=1.0: np.sum(np.sqrt(lam) > beta * s2), "compare λ itself, not its root, with βσ²"),
-     Mutant("half", lambda lam, s2, beta=1.0: np.sum(lam > beta * s2 / 2), "no ½ here: it belongs to the rate ½ log(λ/σ²), not to the threshold"),
+     Mutant("half", lambda lam, s2, beta=1.0: np.sum(lam > beta * s2 / 2),
+            "no ½ here: it belongs to the rate ½ log(λ/σ²), not to the threshold"),
      Mutant("mask", lambda lam, s2, beta=1.0: np.asarray(lam) > beta * s2, "return how many there are, not which: one number"),
      Mutant("sum of the live", lambda lam, s2, beta=1.0: lam[lam > beta * s2].sum(), "you added their variances; count them")])

@@ -106,8 +106,8 @@ def test_a_loss_that_is_not_finite_stops_it_at_once():
 
 @pytest.mark.parametrize("change, sentence", [
     (dict(parameters=[]), "no parameters"), (dict(parameters=[torch.zeros(2)]), "requires_grad"), (dict(data=()), "slices"),
-    (dict(data=(torch.zeros(3), torch.zeros(4))), r"\[3, 4\]"), (dict(data=(torch.zeros(0),)), "at least one"), (dict(epochs=0), "epochs is 0"),
-    (dict(batch_size=0), "batch_size is 0"), (dict(rng=0), "random generator")])
+    (dict(data=(torch.zeros(3), torch.zeros(4))), r"\[3, 4\]"), (dict(data=(torch.zeros(0),)), "at least one"),
+    (dict(epochs=0), "epochs is 0"), (dict(batch_size=0), "batch_size is 0"), (dict(rng=0), "random generator")])
 def test_arguments_that_cannot_work_get_one_sentence(change, sentence):
     x, y, theta, loss = line()
     given = dict(parameters=[theta], data=(x, y), epochs=1, batch_size=10, rng=np.random.default_rng(0)) | change

@@ -318,7 +318,8 @@ def test_the_elbo_of_the_linear_vae_is_the_likelihood(n, X, k):  # claims L7.2, 
     W = n["axes"][:, :k] * np.sqrt(n["lam"][:k] - s2)
     M = np.diag(W.T @ W) + s2
     A, logvar = torch.tensor(W / M), torch.tensor(np.log(s2 / M))
-    recon, kl = (v.item() for v in n["linear_elbo_parts"](A, logvar, torch.tensor(W), torch.tensor(0.5 * math.log(s2))))
+    log_s = torch.tensor(0.5 * math.log(s2), dtype=torch.float64)
+    recon, kl = (v.item() for v in n["linear_elbo_parts"](A, logvar, torch.tensor(W), log_s))
     assert recon - kl == pytest.approx(log_lik, abs=1e-8) and kl == pytest.approx(rate, abs=1e-8)
     aggregate = A.T @ n["S"] @ A + torch.diag(logvar.exp())
     assert torch.allclose(aggregate, torch.eye(k, dtype=torch.float64), atol=1e-10)
@@ -330,7 +331,7 @@ def test_linear_elbo_is_the_mean_over_images(n, X):
     centred, s2 = X - X.mean(0), 0.3
     mu, v = centred @ A, np.exp(logvar)
     squared = ((centred - mu @ W.T)**2).sum(1) + (v * (W**2).sum(0)).sum()
-    recon, rate = n["linear_elbo_parts"](*(torch.tensor(t) for t in (A, logvar, W)), torch.tensor(0.5 * math.log(s2)))
+    recon, rate = n["linear_elbo_parts"](*(torch.tensor(t) for t in (A, logvar, W)), torch.tensor(0.5 * math.log(s2), dtype=torch.float64))
     assert recon.item() == pytest.approx((-squared / (2 * s2) - 32 * math.log(2 * math.pi * s2)).mean(), abs=1e-9)
     assert rate.item() == pytest.approx(_kl_by_numpy(mu, np.broadcast_to(logvar, mu.shape)).mean(), abs=1e-9)
 
@@ -364,8 +365,8 @@ def test_trained_linear_vaes_fill_the_water(n, sigma2, beta, active, rate, recon
     assert recon is None or r == pytest.approx(recon, abs=2e-3)
 
 
-@pytest.mark.parametrize("sigma2, beta, active", [(0.05, 1, 18), (0.1, 1, 12), (0.3, 1, 4), (0.5, 1, 3), (0.65, 1, 1), (0.75, 1, 0), (0.1, 2, 7),
-                                                  (0.1, 4, 3), (0.1, 8, 0), (0.6, 1, 2)])
+@pytest.mark.parametrize("sigma2, beta, active", [(0.05, 1, 18), (0.1, 1, 12), (0.3, 1, 4), (0.5, 1, 3), (0.65, 1, 1), (0.75, 1, 0),
+                                                  (0.1, 2, 7), (0.1, 4, 3), (0.1, 8, 0), (0.6, 1, 2)])
 def test_how_many_live_on_the_digits(n, sigma2, beta, active):  # claims L7.7, L7.9, L7.12 and the curriculum's table
     assert n["active_latents"](n["lam"], sigma2, beta) == active
 
