@@ -606,7 +606,7 @@ def train_linear(k, sigma2=None, beta=1.0, steps=300):
     optimiser.step(closure)
     return [p.detach() for p in parameters], [v.item() for v in linear_elbo_parts(*parameters)]
 
-
+# %%
 (A, logvar, W, log_s), (reconstruction, rate) = train_linear(k=2, steps=1200)
 sigma2 = lam[2:].mean()
 W_ml = axes[:, :2] * np.sqrt(lam[:2] - sigma2)
