@@ -120,6 +120,7 @@ class _Bar(_Quiet):
         self.bar = W.IntProgress(description="training", layout=W.Layout(width="24em", max_width="calc(100% - 4px)"))
         self.text = W.Label()
         self.widget = W.HBox([self.bar, self.text], layout=W.Layout(flex_flow="row wrap"))
+        self.widget.add_class("elbo-bar")
         self.begin(epochs)
         close_previous(self)
         display({VIEW: {"model_id": self.widget.model_id, "version_major": 2, "version_minor": 0}}, raw=True)

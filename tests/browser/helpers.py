@@ -30,7 +30,7 @@ SHOWN = """() => {
   const views = panel.content.model.sharedModel.cells.flatMap((c) => c.toJSON().outputs ?? [])
     .filter((o) => o.data?.["application/vnd.jupyter.widget-view+json"]).length;
   const images = [...panel.node.querySelectorAll("img")];
-  return panel.node.querySelectorAll(".jp-OutputArea-output .elbo-live").length === views
+  return panel.node.querySelectorAll(".jp-OutputArea-output :is(.elbo-live, .elbo-bar)").length === views
     && images.every((i) => i.complete && i.naturalWidth > 0)
     && [...panel.node.querySelectorAll(".elbo-explorer .noUi-handle")].every((h) => h.getAttribute("aria-label"));
 }"""
