@@ -225,6 +225,8 @@ class Explorer:
         start = self._starts(where, controls)
         self._shared = [c for c in controls.values() if isinstance(c, W.Widget)]
         titles = {k: (labels or {}).get(k, _title(k)) for k in controls}
+        if too_long := [t for t in titles.values() if len(t) > 32]:
+            raise ValueError(f"{where}: the label {too_long[0]!r} leaves no room for its slider; write at most 32 characters")
         self._indent = max(9, 0.62 * max(map(len, titles.values()), default=0))  # em: room for the longest label
         self.controls = {k: _control(k, s, start[k], live, titles[k], where, self._indent) for k, s in controls.items()}
         self._start = self.values

@@ -175,6 +175,7 @@ def test_a_later_error_is_shown_escaped_raised_and_cleared():
     (dict(a=(0.0, 1.0), b=(0.0, 1.0), c=(0, 1)), "update() takes no 'c'; it takes a, b"),
     (dict(a=(1.0, 0.0), b=(0.0, 1.0)), "the range a=(1.0, 0.0) is empty"),
     (dict(a=(1.0, 1.0), b=(0.0, 1.0)), "is empty"),
+    (dict(a=(0.0, 1.0), b=(0.0, 1.0), labels={"b": 33 * "b"}), "leaves no room for its slider"),
     (dict(a=(0.5, 1.0), b=(0.0, 1.0)), "a starts at 0.0, outside its range (0.5, 1)"),
     (dict(a=(-1.0, 1.0, 0.3), b=(0.0, 1.0)), "which no step of 0.3 from -1 reaches"),
     (dict(a=(0.0, 1.0, 2.0), b=(0.0, 1.0)), "the step 2 of a should be positive and within"),
@@ -305,3 +306,32 @@ def test_a_still_needs_an_alt_and_shows_plain_text(capsys):
         Still(plots.figure(), "")
     plots.show(plots.figure(), alt="An empty page")
     assert "An empty page" in capsys.readouterr().out
+
+
+def test_a_browsers_float_is_rounded():
+    def line(fig):
+        (drawn,) = fig.subplots().plot([0, 1], [0, 1])
+
+        def update(a=0.3):
+            drawn.set_ydata([0, a])
+            return repr(a)
+        return update
+    ex = make(line, a=(0.2, 0.9, 0.01))
+    ex.controls["a"].value = 0.2 + 0.01 * 10  # 0.30000000000000004
+    assert ex.text == "0.3"
+
+
+def test_a_closed_explorer_keeps_no_picture_and_survives_a_late_move():
+    def line(fig):
+        (drawn,) = fig.subplots().plot([0, 1], [0, 1])
+
+        def update(a=0.0):
+            drawn.set_ydata([0, a])
+            return f"{a:.2f}"
+        return update
+    ex = make(line, a=(0.0, 1.0))
+    figure = weakref.ref(ex.fig)
+    ex.close()
+    ex._changed()
+    gc.collect()
+    assert figure() is None

@@ -496,7 +496,7 @@ def sandwich(fig):
     plots.label(ax, -1.38, log_px + 0.05, "log p(x)", "evidence")
     (lower,), (upper,) = ax.plot([], [], **plots.style("elbo")), ax.plot([], [], **plots.style("kl"))
     (dots,) = ax.plot([], [], **plots.style("data", marker="o", markersize=9))
-    plots.label(ax, 0.02, -2.9, "green: ELBO\npurple: upper bound\ndots: from draws of q", "evidence", fontweight="normal")
+    plots.label(ax, -1.38, -3.4, "green: ELBO\npurple: upper bound\ndots: from draws of q", "evidence", fontweight="normal")
     ax.set(xlim=(-1.42, 0.52), ylim=(-3.5, 0.5), xlabel="log s, the width of q", ylabel="nats")
 
     def update(log_sigma=0.4, mu=0.5, draws=1000):

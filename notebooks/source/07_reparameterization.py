@@ -873,7 +873,7 @@ def side_by_side(fig):
 
 
 explore(side_by_side, step=(0, 800, 50), baseline=False, size=(8.5, 3.4),
-        labels={"step": "training steps", "baseline": "middle picture with leave-one-out baseline"},
+        labels={"step": "training steps", "baseline": "middle: with baseline"},
         alt="The data of the Bow with the curve learned by the pathwise gradient, that learned by the score function, and both losses")
 
 # %%
