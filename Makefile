@@ -1,7 +1,7 @@
 PYTHON ?= python3
 RUN = @$(PYTHON) -m course_utils.start $@ $(ARGS)
 
-.PHONY: help lab test notebooks bench install
+.PHONY: help lab test notebooks homework bench install
 help:            ## what there is (default)
 	@sed -n 's/^\([a-z]*\): *## /  make \1\t/p' Makefile
 lab:             ## open the course in JupyterLab   (PORT=8888, NO_BROWSER=1, PYTHON=python3.12)
@@ -9,6 +9,8 @@ lab:             ## open the course in JupyterLab   (PORT=8888, NO_BROWSER=1, PY
 test:            ## ruff, pytest, strict nbval over every notebook   (ARGS="-k explore")
 	$(RUN)
 notebooks:       ## rebuild notebooks/*.ipynb from notebooks/source   (ARGS="03", ARGS="--check")
+	$(RUN)
+homework:        ## students' homework and the zip they download   (SEED=2027, ARGS="hw03", ARGS="--check")
 	$(RUN)
 bench:           ## slider latency, course run time
 	$(RUN)

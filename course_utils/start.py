@@ -20,7 +20,8 @@ PY = os.path.join(VENV, *(("Scripts", "python.exe") if os.name == "nt" else ("bi
 STAMP = os.path.join(VENV, "elbo_room.json")  # written when an installation is complete: what was installed
 OLDEST, NEWEST = (3, 11), (3, 14)
 NEED_GB = 2.5  # .venv with the CPU build of torch (1.7), and what pip downloads and unpacks on the way
-EXTRAS = {"lab": [], "install": [], "test": ["dev"], "notebooks": ["dev"], "bench": ["bench", "dev"]}
+EXTRAS = {"lab": [], "install": [], "test": ["dev"], "notebooks": ["dev"], "homework": ["dev"],
+          "bench": ["bench", "dev"]}
 FIRST_PAGE = "00_start_here.ipynb"
 SETTINGS = {  # JupyterLab's defaults in our .venv: it asks nothing at the first visit, and asks no website for anything
     "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
@@ -199,11 +200,14 @@ def test(args):
     env = dict(os.environ, OMP_NUM_THREADS="1")
     chosen = any(a.split("::")[0].endswith((".py", ".ipynb", "/")) for a in args)
     lessons = tuple(env.get("LESSONS", "").split()) or ("",)  # LESSONS=03 tests that lesson alone
-    notebooks = [n for n in sorted(glob.glob(os.path.join(ROOT, "notebooks", "*.ipynb"))) if os.path.basename(n).startswith(lessons)]
+    notebooks = [n for folder in ("", "homework") for n in sorted(glob.glob(os.path.join(ROOT, "notebooks", folder, "*.ipynb")))
+                 if os.path.basename(n)[2 * bool(folder):].startswith(lessons)]  # hw03_... belongs to lesson 03
     paths = [] if chosen else ["tests"] + notebooks
+    alone = chosen or any(a.startswith(("-n", "-p", "--pdb")) for a in args)
+    two = [] if alone else ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]  # the browser beside the rest
     say("3/3 ruff, then pytest ...")
     ruff = subprocess.call([PY, "-m", "ruff", "check"], cwd=ROOT, env=env)
-    tests = subprocess.call([PY, "-m", "pytest", "--nbval", "--nbval-current-env"] + paths + args, cwd=ROOT, env=env)
+    tests = subprocess.call([PY, "-m", "pytest", "--nbval", "--nbval-current-env"] + two + paths + args, cwd=ROOT, env=env)
     if ruff:
         say("ruff check found faults: see above the tests")
     return tests or ruff
@@ -234,7 +238,10 @@ def run(verb, args):
     if verb in ("lab", "test"):
         return {"lab": lab, "test": test}[verb](args)
     say("3/3 %s ..." % verb)
-    return hand_over([PY, "-m", {"notebooks": "course_utils.instructor.build", "bench": "benchmarks"}[verb]] + args)
+    module = {"notebooks": ["course_utils.instructor.build"], "homework": ["course_utils.instructor.homework", "build"],
+              "bench": ["benchmarks"]}
+    seed = ["--seed", os.environ["SEED"]] if verb == "homework" and os.environ.get("SEED") else []
+    return hand_over([PY, "-m"] + module[verb] + seed + args)
 
 
 def main(argv):

@@ -264,7 +264,7 @@ def test_second_start_does_not_install(ready):
 # --- the verbs -------------------------------------------------------------------------------------------------------
 def test_unknown_verb(copy):
     code, out = run(copy, "labb")
-    assert code == 1 and "lab|install|test|notebooks|bench" in out
+    assert code == 1 and "lab|install|test|notebooks|homework|bench" in out
 
 
 def test_lab_without_notebooks(ready):
@@ -340,7 +340,7 @@ def test_makefile_is_one_line_a_target():
                               text=True, capture_output=True, check=True)
         assert done.stdout.strip() == f"python3.99 -m course_utils.start {verb} -k 'a b'"
     listed = subprocess.run(["make"], cwd=ROOT, env=environment(), text=True, capture_output=True, check=True).stdout
-    assert re.findall(r"^  make (\w+)", listed, re.M)[1:] == ["lab", "test", "notebooks", "bench", "install"]
+    assert re.findall(r"^  make (\w+)", listed, re.M)[1:] == ["lab", "test", "notebooks", "homework", "bench", "install"]
 
 
 def test_ci_script():
@@ -350,8 +350,11 @@ def test_ci_script():
 
 # --- what is installed, said once ------------------------------------------------------------------------------------
 def requirements(*extras):
+    """What the course and these extras need; an extra may name another one of the course's own: elbo-room[homework]."""
     lists = [PROJECT["dependencies"], *(PROJECT["optional-dependencies"][extra] for extra in extras)]
-    return [Requirement(text) for part in lists for text in part]
+    found = [Requirement(text) for part in lists for text in part]
+    inner = {extra for r in found if r.name == PROJECT["name"] for extra in r.extras} - set(extras)
+    return requirements(*extras, *sorted(inner)) if inner else [r for r in found if r.name != PROJECT["name"]]
 
 
 def pins():

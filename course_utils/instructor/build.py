@@ -43,16 +43,16 @@ def _marker_lines(text):
     return [i for i, line in enumerate(text.splitlines(), 1) if re.match(r"# %%( |$)", line)]
 
 
-def _validate(path, nb, lines):
+def validate(path, nb, lines, options=OPTIONS):
     """Refuse a source that would build a notebook nobody can work with."""
     def fail(i, sentence):
         raise BuildError(f"{path.name}, line {lines[i]}: {sentence}")
 
     exercises, checks, folded = {}, set(), None
     for i, cell in enumerate(nb.cells):
-        unknown = set(cell.metadata) - OPTIONS
+        unknown = set(cell.metadata) - options
         if unknown:
-            fail(i, f"unknown cell option {', '.join(sorted(unknown))}; a cell may say {', '.join(sorted(OPTIONS))}")
+            fail(i, f"unknown cell option {', '.join(sorted(unknown))}; a cell may say {', '.join(sorted(options))}")
         name = cell.metadata.get("exercise")
         if cell.source.count(BEGIN) != cell.source.count(END) or len(REGION.findall(cell.source)) != cell.source.count(BEGIN):
             fail(i, f"a solution region is not closed: every '{BEGIN}' needs its '{END}'")
@@ -75,7 +75,7 @@ def _validate(path, nb, lines):
     for name, i in exercises.items():
         if name not in checks:
             fail(i, f'the exercise {name!r} has no check; add a cell # %% check="{name}"')
-        if folded is None:
+        if folded is None and "solutions" in options:
             fail(i, "there are exercises but no cell '# %% [markdown] solutions' to fold their solutions into")
 
 
@@ -88,10 +88,10 @@ def _fold(cells):
                    f"```python\n{code}\n```\n\n</details>")
 
 
-def read(path, solved=False):
-    """The notebook of a source, not executed: (notebook, line of each cell in the source).
+def parse(path):
+    """A source as its author wrote it, options in the cells' metadata: (notebook, line of each cell in the source).
 
-    Students get stubs for solutions; `solved=True` keeps them in. Raises BuildError."""
+    Raises BuildError."""
     path = Path(path)
     text = path.read_text(encoding="utf-8")
     lines = _marker_lines(text)
@@ -105,22 +105,37 @@ def read(path, solved=False):
         cell.metadata.pop("lines_to_next_cell", None)
         if cell.metadata.get("title") == "solutions":
             cell.metadata["solutions"] = bool(cell.metadata.pop("title"))
-    _validate(path, nb, lines)
-    for cell in nb.cells:
-        if "solutions" in cell.metadata and not solved:
-            cell.source = "\n\n".join([cell.source, *_fold(nb.cells)])
+    return nb, lines
+
+
+def finish(nb, kept=("tags",)):
+    """Give each cell the id that its source makes, no outputs, and of its metadata only what is `kept`."""
     seen = {}
     for cell in nb.cells:
-        if not solved and "exercise" in cell.metadata:
-            cell.source = REGION.sub(STUB, cell.source)
-        cell.metadata = {"tags": cell.metadata["tags"]} if "tags" in cell.metadata else {}
+        cell.metadata = {k: v for k, v in cell.metadata.items() if k in kept}
         digest = hashlib.sha1(cell.source.encode()).hexdigest()[:12]
         seen[digest] = seen.get(digest, 0) + 1
         cell.id = digest if seen[digest] == 1 else f"{digest}-{seen[digest]}"
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     nb.metadata, nb.nbformat, nb.nbformat_minor = METADATA, 4, 5
-    return nb, lines
+    return nb
+
+
+def read(path, solved=False):
+    """The notebook of a source, not executed: (notebook, line of each cell in the source).
+
+    Students get stubs for solutions; `solved=True` keeps them in. Raises BuildError."""
+    path = Path(path)
+    nb, lines = parse(path)
+    validate(path, nb, lines)
+    for cell in nb.cells:
+        if "solutions" in cell.metadata and not solved:
+            cell.source = "\n\n".join([cell.source, *_fold(nb.cells)])
+    for cell in nb.cells:
+        if not solved and "exercise" in cell.metadata:
+            cell.source = REGION.sub(STUB, cell.source)
+    return finish(nb), lines
 
 
 def _where(path, lines, i, message):
