@@ -1,7 +1,7 @@
 PYTHON ?= python3
 RUN = @$(PYTHON) -m course_utils.start $@ $(ARGS)
 
-.PHONY: help lab test notebooks homework bench install
+.PHONY: help lab test notebooks homework grade bench install
 help:            ## what there is (default)
 	@sed -n 's/^\([a-z]*\): *## /  make \1\t/p' Makefile
 lab:             ## open the course in JupyterLab   (PORT=8888, NO_BROWSER=1, PYTHON=python3.12)
@@ -12,7 +12,9 @@ notebooks:       ## rebuild notebooks/*.ipynb from notebooks/source   (ARGS="03"
 	$(RUN)
 homework:        ## students' homework and the zip they download   (SEED=2027, ARGS="hw03", ARGS="--check")
 	$(RUN)
-bench:           ## slider latency, course run time
+grade:           ## mark what students handed in; see TEACHING.md   (ARGS="hw03 --jobs 4")
+	$(RUN)
+bench:           ## slider latency, course run time, grading
 	$(RUN)
 install:         ## .venv and its packages only   (ARGS="dev bench" adds those extras)
 	$(RUN)

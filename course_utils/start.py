@@ -21,7 +21,7 @@ STAMP = os.path.join(VENV, "elbo_room.json")  # written when an installation is 
 OLDEST, NEWEST = (3, 11), (3, 14)
 NEED_GB = 2.5  # .venv with the CPU build of torch (1.7), and what pip downloads and unpacks on the way
 EXTRAS = {"lab": [], "install": [], "test": ["dev"], "notebooks": ["dev"], "homework": ["dev"],
-          "bench": ["bench", "dev"]}
+          "grade": ["dev"], "bench": ["bench", "dev"]}
 FIRST_PAGE = "00_start_here.ipynb"
 SETTINGS = {  # JupyterLab's defaults in our .venv: it asks nothing at the first visit, and asks no website for anything
     "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
@@ -239,7 +239,7 @@ def run(verb, args):
         return {"lab": lab, "test": test}[verb](args)
     say("3/3 %s ..." % verb)
     module = {"notebooks": ["course_utils.instructor.build"], "homework": ["course_utils.instructor.homework", "build"],
-              "bench": ["benchmarks"]}
+              "grade": ["course_utils.instructor.cli", "grade"], "bench": ["benchmarks"]}
     seed = ["--seed", os.environ["SEED"]] if verb == "homework" and os.environ.get("SEED") else []
     return hand_over([PY, "-m"] + module[verb] + seed + args)
 

@@ -264,7 +264,7 @@ def test_second_start_does_not_install(ready):
 # --- the verbs -------------------------------------------------------------------------------------------------------
 def test_unknown_verb(copy):
     code, out = run(copy, "labb")
-    assert code == 1 and "lab|install|test|notebooks|homework|bench" in out
+    assert code == 1 and "lab|install|test|notebooks|homework|grade|bench" in out
 
 
 def test_lab_without_notebooks(ready):
@@ -340,7 +340,7 @@ def test_makefile_is_one_line_a_target():
                               text=True, capture_output=True, check=True)
         assert done.stdout.strip() == f"python3.99 -m course_utils.start {verb} -k 'a b'"
     listed = subprocess.run(["make"], cwd=ROOT, env=environment(), text=True, capture_output=True, check=True).stdout
-    assert re.findall(r"^  make (\w+)", listed, re.M)[1:] == ["lab", "test", "notebooks", "homework", "bench", "install"]
+    assert re.findall(r"^  make (\w+)", listed, re.M)[1:] == ["lab", "test", "notebooks", "homework", "grade", "bench", "install"]
 
 
 def test_ci_script():
