@@ -1,1 +1,1 @@
-"""What `make bench` runs: `python -m benchmarks [sliders|course] [--rounds 3]`. Results go to benchmarks/results/."""
+"""What `make bench` runs: `python -m benchmarks [sliders|course|grading] [--rounds 3]`. Results go to benchmarks/results/."""

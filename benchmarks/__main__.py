@@ -1,4 +1,4 @@
-"""`python -m benchmarks [sliders|course] [--rounds 3]`: measure, print tables, write benchmarks/results/<name>.json."""
+"""`python -m benchmarks [sliders|course|grading] [--rounds 3]`: measure, print tables, write benchmarks/results/<name>.json."""
 import argparse
 import importlib.metadata
 import json
@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from . import course, sliders
+from . import course, grading, sliders
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -22,10 +22,10 @@ def environment():
 
 def main():
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("which", nargs="*", help="sliders or course; none means both")
+    parser.add_argument("which", nargs="*", help="sliders, course or grading; none means all")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of the slider benchmark (default 3)")
     args = parser.parse_args()
-    jobs = {"sliders": lambda: sliders.main(rounds=args.rounds), "course": course.main}
+    jobs = {"sliders": lambda: sliders.main(rounds=args.rounds), "course": course.main, "grading": grading.main}
     for name in args.which:
         if name not in jobs:
             parser.error(f"there is no benchmark {name!r}; there are {', '.join(jobs)}")
