@@ -5,6 +5,7 @@ Exit codes: 0 all is fine, 1 something needs the teacher's attention (it says wh
 import argparse
 import importlib
 import sys
+import warnings
 
 COMMANDS = {"collect": "collect", "grade": "grading", "feedback": "feedback", "export": "feedback", "report": "report"}  # where each is
 
@@ -18,6 +19,8 @@ def main(argv=None):
     for name in wanted:  # the others' libraries take seconds
         importlib.import_module(f"{__package__}.{name}").register(subparsers)
     args = parser.parse_args(argv)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # nbgrader's and SQLAlchemy's about each other
     try:
         return args.run(args)
     except KeyboardInterrupt:

@@ -135,6 +135,8 @@ class Sitting:
             answers = json.loads(bytes.fromhex(text)) if len(text) <= 2 * MAX_ANSWER else None
         try:
             judged = m.judge(answers, seed)
+        except marking.MarkingError:
+            raise
         except Exception:  # answers made to break the judge are no answers
             judged = m.judge(None, seed)
         failed = [list(f) for f in judged.failed]
@@ -242,7 +244,9 @@ def grade_one(course, student, data, another=False):
             with _kernel(course, another) as kernel:
                 kernel.ready(course["wall"])
                 sitting = Sitting(course, kernel)
-                result["scores"], result["comments"], result["notebook"] = _autograde(course, copy.deepcopy(nb), sitting)
+                scores, comments, graded = _autograde(course, copy.deepcopy(nb), sitting)
+            sandbox.intact()
+            result |= {"scores": scores, "comments": comments, "notebook": graded}
             break
         except Exception as e:  # the machine, or this program
             problem = e

@@ -90,6 +90,13 @@ def stage():
     return folder
 
 
+def intact():
+    """Raise SandboxError if the staged course_utils has gone (somebody cleaned up): what was run without it says nothing."""
+    if not (stage() / "lib/course_utils/checks/__init__.py").is_file():
+        stage.cache_clear()
+        raise SandboxError("the folder with the course's package for the sandbox was removed while it was in use")
+
+
 def _jail(sockets, uid):
     """The command line in front of the kernel's own: the sandbox around it."""
     python = {Path(p).absolute() for p in (sys.prefix, sys.base_prefix)} | {Path(sys.executable).resolve().parents[1]}

@@ -14,7 +14,7 @@ import numpy as np
 
 from ...checks import Mutant, _same
 
-__all__ = ["Code", "Group", "Judgement", "Marking", "Mutant", "PROBE", "markings"]
+__all__ = ["Code", "Group", "Judgement", "Marking", "MarkingError", "Mutant", "PROBE", "markings"]
 
 # What runs beside a student's function: it calls it on each question and gives the plain results, nothing else.
 PROBE = '''
@@ -44,6 +44,10 @@ def _probe(function, questions, wrap=None, seconds=10.0):
             answers.append({"error": f"it raised {type(e).__name__}: {str(e)[:160]}"})
     return answers
 '''
+
+
+class MarkingError(Exception):
+    """The teacher's side does not know what is right: nobody can be marked, which is no student's fault."""
 
 
 class Code(NamedTuple):
@@ -119,17 +123,17 @@ class Marking:
         """Python source of the list of argument tuples, for the probe."""
         return "[" + ", ".join(_source(tuple(case)) for g in self.groups(seed) for case in g.cases) + "]"
 
-    def program(self, seed, function=None, wrap=True):
+    def program(self, seed, function=None, wrap=True, seconds=10.0):
         """Python source that leaves the answers, as JSON text, in `_answers`. Runs in the sandbox after the student's code."""
         questions, wrap = self.questions(seed), self.wrap if wrap and self.wrap else "None"
         torch = "import torch\n" if "torch." in questions + wrap else ""
         return (f"import json, math\nimport numpy as np\n{torch}{PROBE}\n"
-                f"_answers = json.dumps(_probe({function or self.name}, {questions}, {wrap}))")
+                f"_answers = json.dumps(_probe({function or self.name}, {questions}, {wrap}, {seconds}))")
 
     def answers(self, function, seed, wrap=True):
         """What `function` would send back from the sandbox; for the oracle (not wrapped), for mutants, for tests."""
         space = {"_function": function}
-        exec(self.program(seed, "_function", wrap), space)
+        exec(self.program(seed, "_function", wrap, seconds=600.0), space)  # a busy machine must not make an oracle wrong
         return json.loads(space["_answers"])
 
     @staticmethod
@@ -145,8 +149,12 @@ class Marking:
         return a is not None and b is not None and _same(a, b, self.rtol, self.atol)
 
     def judge(self, answers, seed):
-        """Compare what came back (a list of answers, one a case; anything at all is survived) with what is right."""
+        """Compare what came back (a list of answers, one a case; anything at all is survived) with what is right.
+
+        Raises MarkingError when this side has no right answer."""
         groups, right = self.groups(seed), self.answers(self.oracle, seed, wrap=False)
+        if any(self._arrays(r) is None for r in right):
+            raise MarkingError(f"{self.name}: the marking has no right answer to a question: {right}")
         if not isinstance(answers, list) or len(answers) != len(right):
             failed = [("your function could not be tried", "run all cells in a fresh kernel before you hand in")]
             return Judgement(0.0, failed, None, "broken")
