@@ -201,7 +201,7 @@ WRONG = [(name, *case) for name in CALLS for case in COMMON] + [
 ]
 
 
-@pytest.mark.parametrize("name, arguments, error, names", WRONG, ids=lambda v: str(v)[:40])
+@pytest.mark.parametrize("name, arguments, error, names", WRONG, ids=lambda v: str(v).split(" at 0x")[0][:40])
 def test_a_wrong_argument_ends_in_one_sentence_that_names_it(name, arguments, error, names):
     with pytest.raises(error, match=f"^{names}") as caught:
         CALLS[name](**{"rng": np.random.default_rng(0), **arguments})
