@@ -45,7 +45,7 @@ def graded(request, tmp_path_factory, table):
     assert {line.state for line in got.lines} == {"collected"} and not got.orphans and not got.refused
     with pytest.MonkeyPatch.context() as patch:  # what waits for a limit should not wait for minutes here
         patch.setattr(grading, "CELL", 20.0)
-        patch.setattr(grading, "ASK", 20.0)
+        patch.setattr(grading, "ASK", 45.0)  # a question may take 10 s, and two are tried
         records = grading.grade(root, hw, wall=200.0)
     results = {r.student.id: r for r in feedback.results(root, hw)}
     rows = [(s, mutants, records[s.name]) for s, mutants in every]

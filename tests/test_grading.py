@@ -11,7 +11,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import cloudpickle
 import nbformat
 import pytest
 
@@ -20,7 +19,6 @@ import grading_course as small
 from grading_course import FULL, Course, cell
 
 from course_utils.instructor import build, cli, grading, homework, marking, submission
-from course_utils.instructor.marking import markings
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="bubblewrap is for Linux")]
 if os.environ.get("CI") is None and shutil.which("bwrap") is None:
@@ -31,11 +29,11 @@ if os.environ.get("CI") is None and shutil.which("bwrap") is None:
 def built(tmp_path_factory):
     """The small homework's course folder, built once, without submissions."""
     folder, root = tmp_path_factory.mktemp("author"), tmp_path_factory.mktemp("course")
+    before = homework.SOURCE, list(marking.__path__)
     small.install(folder)
-    before, homework.SOURCE = homework.SOURCE, folder
     homework.build_one(small.NAME, course=root, out=folder / "student")
     yield root
-    homework.SOURCE = before
+    homework.SOURCE, marking.__path__[:] = before
 
 
 @pytest.fixture
@@ -291,43 +289,6 @@ def test_nbgrader_sees_the_same_marks(graded):
             assert listed[name]["needs_manual_grade"] == waits, name
     with api.gradebook as book:
         assert book.find_submission(c.name, "solved").timestamp.isoformat() == records["solved"]["submitted"]
-
-
-# ---- the course's own homework ---------------------------------------------------------------------------------------------------
-def pickled(function, name, module):
-    """A cell that makes `function` under another name; it holds the function itself, not where it comes from."""
-    cloudpickle.register_pickle_by_value(module)
-    return f"import pickle\n{name} = pickle.loads(bytes.fromhex({cloudpickle.dumps(function).hex()!r}))"
-
-
-@pytest.mark.parametrize("name", [p.stem for p in homework.sources()])
-def test_real_homework(name, tmp_path):
-    """Solved: all points; blank: none; every mutant loses exactly the points of its exercise and is named; variants lose none."""
-    homework.build_one(name, course=tmp_path / "course", out=tmp_path / "student")
-    c, marks = Course(tmp_path / "course", name), markings(name)
-    module = sys.modules[f"{marking.__name__}.{name[:4]}"]
-    full = {n: float(cell(c.release, f"{n}-check").metadata.nbgrader.points) for n in marks}
-    expected = {"solved": full, "blank": dict.fromkeys(full, 0.0), "variants": full}
-    c.hand_in("solved", c.solved())
-    c.hand_in("blank", c.release)
-    c.hand_in("variants", c.solved({n: pickled(m.variants[0], n, module) for n, m in marks.items() if m.variants}))
-    named = {}
-    for k in range(max(len(m.mutants) for m in marks.values())):
-        wrong = {n: m.mutants[k] for n, m in marks.items() if k < len(m.mutants)}
-        c.hand_in(f"mutants {k}", c.solved({n: pickled(m.wrong, n, module) for n, m in wrong.items()}))
-        expected[f"mutants {k}"] = full | {n: round(marks[n].partial.get(m.name, 0.0) * full[n], 2) for n, m in wrong.items()}
-        named[f"mutants {k}"] = {n: wrong[n].name if n in wrong else None for n in marks}
-    first = next(iter(marks))
-    c.hand_in("first wrong", c.solved({first: pickled(marks[first].mutants[0].wrong, first, module)}))
-    expected["first wrong"] = full | {first: expected["mutants 0"][first]}
-    records = grading.grade(c.root, name, jobs=2)
-    for student, points in expected.items():
-        record = records[student]
-        assert record["status"] == ("graded" if student == "blank" else "needs_manual"), (student, record)
-        assert {n: e["points"] for n, e in record["exercises"].items()} == points, (student, record["exercises"], record["notes"])
-        assert not record["notes"], (student, record["notes"])
-        assert {n: e["mutant"] for n, e in record["exercises"].items()} == named.get(student, {n: None for n in marks} | (
-            {first: marks[first].mutants[0].name} if student == "first wrong" else {}))
 
 
 # ---- again, interrupted, broken machines ---------------------------------------------------------------------------------------

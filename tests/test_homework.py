@@ -312,7 +312,8 @@ def test_the_zip_holds_what_a_student_needs_and_nothing_else(tree, unpacked):
 
 def alone(unpacked, *args, **how):
     """Run Python there, where the student's files are all there is of the course."""
-    env = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")} | {"PYTHONPATH": str(unpacked)}
+    makes = ("ARGS", "MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")
+    env = {k: v for k, v in os.environ.items() if k not in makes} | {"PYTHONPATH": str(unpacked)}
     return subprocess.run(args, cwd=unpacked, text=True, capture_output=True, env=env, timeout=120, **how)
 
 

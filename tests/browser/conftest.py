@@ -111,6 +111,7 @@ def new_window(lab, browser):
 
     def open_one():
         page = browser.new_context(viewport=VIEWPORT, reduced_motion="reduce").new_page()
+        page.set_default_timeout(120_000)  # the machine may be busy
         page.goto(f"{lab.url}/lab/workspaces/{uuid.uuid4().hex}")
         page.wait_for_function("() => window.jupyterapp", timeout=60_000)
         return page

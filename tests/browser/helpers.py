@@ -102,6 +102,12 @@ def _state(ex):
         return dict(name=ex.name, locked=ex.locked, marked=bool(ex.gate) and ex.gate.value is not None,
                     readout=ex.text, picture=_h.sha1(ex.image.value).hexdigest(),
                     values=[[c.value, c.step] for c in ex.controls.values() if hasattr(c, "step")])
+def _pixels(i):
+    import io
+    import numpy
+    from PIL import Image
+    ex = [o for _, objects in _w._shown.values() for o in objects if hasattr(o, "controls")][i]
+    return numpy.asarray(Image.open(io.BytesIO(ex.image.value))).astype(int)
 print(_j.dumps([_state(o) for _, objects in _w._shown.values() for o in objects if hasattr(o, "controls")]))
 """
 
@@ -169,6 +175,14 @@ class Notebook:
 
     def state(self):
         return json.loads(self.kernel(STATE))
+
+    def remember(self, i):
+        """Keep explorer i's picture in the kernel, for `drift`."""
+        self.kernel(f"_kept = _pixels({i})")
+
+    def drift(self, i):
+        """The largest difference, in grey levels, between explorer i's picture and the one that was kept."""
+        return int(self.kernel(f"print(abs(_pixels({i}) - _kept).max())"))
 
     def look(self, i):
         """Explorer i as the page shows it: picture (a hash of its bytes), readout, error, sliders."""

@@ -22,6 +22,14 @@ CUT_OFF = """(explorers) => explorers.flatMap((explorer) => {
 })"""
 
 
+LEVELS = 2  # grey levels: the last digit of a sum depends on where its terms lie in memory
+
+
+def same_page(one, other):
+    """Two looks at an explorer agree in all but the picture, which `Notebook.drift` compares."""
+    return {**one, "picture": ""} == {**other, "picture": ""}
+
+
 @pytest.fixture(scope="package", params=[*LESSONS, "sandbox.ipynb"])
 def lesson(request, window):
     """A lesson in which Run All has ended; `.wrong` lists its errors."""
@@ -59,6 +67,7 @@ def test_every_control_moves_its_picture_by_keyboard(lesson):
     lesson.answer_gates()
     for i, state in enumerate(lesson.state()):
         start = lesson.settled(i)
+        lesson.remember(i)
         lesson.shoot("start", i)
         explorer, still = lesson.explorers.nth(i), []
         for j, before in enumerate(start["sliders"]):
@@ -81,7 +90,7 @@ def test_every_control_moves_its_picture_by_keyboard(lesson):
                 if len({s[what] for s in seen}) < 2:
                     still.append(f"{state['name']}: {before['label']} never changes the {what}")
             explorer.get_by_role("button", name="Reset").click()
-            assert lesson.settled(i, after=seen[-1]) == start
+            assert same_page(lesson.settled(i, after=seen[-1]), start) and lesson.drift(i) <= LEVELS
         for menu in explorer.locator("select").all():
             seen = [start]
             for k in range(1, menu.locator("option").count()):
@@ -96,7 +105,7 @@ def test_every_control_moves_its_picture_by_keyboard(lesson):
         assert still == []
         before = lesson.settled(i)
         explorer.get_by_role("button", name="Reset").click()
-        assert lesson.settled(i, after=before) == start and start["error"] == ""
+        assert same_page(lesson.settled(i, after=before), start) and lesson.drift(i) <= LEVELS and start["error"] == ""
 
 
 def test_the_last_value_wins_after_a_fast_drag(lesson):
@@ -117,9 +126,10 @@ def test_the_last_value_wins_after_a_fast_drag(lesson):
             number, low, high = (float(page["sliders"][j][k]) for k in ("number", "valuemin", "valuemax"))
             step = state["values"][j][1]
             assert abs(number - low - 0.7 * (high - low)) <= step + 0.05 * (high - low), (state["name"], page["sliders"][j])
+            lesson.remember(i)
             lesson.kernel(f"[ex for _, o in _w._shown.values() for ex in o if hasattr(ex, 'controls')][{i}].set()")
             again = lesson.settled(i)  # drawn anew from the same values
-            assert again == page, state["name"]
+            assert same_page(again, page) and lesson.drift(i) <= LEVELS, state["name"]
 
 
 def test_every_visible_picture_has_a_name(lesson):
