@@ -11,7 +11,8 @@ from course_utils.instructor.marking import markings
 
 TABLE = Path(__file__).parents[1] / "benchmarks/results/corpus.md"  # submission × expected × got, of the last run
 HEADER = "| homework | submission | kind | expected | got | |\n|---|---|---|---|---|---|\n"
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")]  # nbgrader's own
+# nbgrader warns of itself
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("sandboxed"), pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")]
 
 
 def share_text(shares):

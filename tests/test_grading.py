@@ -20,9 +20,7 @@ from grading_course import FULL, Course, cell
 
 from course_utils.instructor import build, cli, grading, homework, marking, submission
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="bubblewrap is for Linux")]
-if os.environ.get("CI") is None and shutil.which("bwrap") is None:
-    pytest.skip("bubblewrap is not installed", allow_module_level=True)
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("sandboxed")]
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from .helpers import SCREENSHOTS, VIEWPORT
 
 HW = corpus.ASSIGNMENTS[0]
 COMMENT = "Clear. <b>And</b> what is the evidence?"
-pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")  # nbgrader's own
+pytestmark = [pytest.mark.usefixtures("sandboxed"), pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")]  # nbgrader's own
 
 
 @pytest.fixture(scope="module")
