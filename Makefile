@@ -14,7 +14,7 @@ homework:        ## students' homework and the zip they download   (SEED=2027, A
 	$(RUN)
 grade:           ## mark what students handed in; see TEACHING.md   (ARGS="hw03 --jobs 4")
 	$(RUN)
-bench:           ## slider latency, course run time, grading
+bench:           ## sliders, lessons, grading, training   (ARGS="training --device cpu")
 	$(RUN)
 install:         ## .venv and its packages only   (ARGS="dev bench" adds those extras)
 	$(RUN)

@@ -2,7 +2,7 @@
 
 explore     sliders -> picture, the course's one interactive pattern
 plots       the course's visual language: roles, colours, lines, helpers that take an axes
-datasets    the Bow, two coins, Gaussians, mixtures, the banana, digits
+datasets    the Bow, two coins, Gaussians, mixtures, the banana, digits; MNIST on request
 models      functions that an earlier lesson has shown, each saying which
 training    the training loop of lesson 06, with a progress bar and a clean stop
 checks      instant checks of exercises, with a named hint for a known slip

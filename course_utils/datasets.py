@@ -1,11 +1,20 @@
-"""Toy data of the course: small, exact, offline.
+"""The course's data: toy data and handwritten digits, small, exact and offline; MNIST for those who want more.
 
 Every function draws from the `numpy.random.Generator` that the caller passes: a lesson's seed stays in the lesson.
 A wrong argument ends in one sentence that names the argument, its value and what to do.
 """
+import os
+import zipfile
+import zlib
 from numbers import Integral, Real
+from pathlib import Path
 
 import numpy as np
+
+# The file that Keras hands out, with its published checksum. Its arrays are called x_train, y_train, x_test and y_test.
+MNIST_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
+MNIST_SHA256 = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
+MNIST_SIZES = {"train": 60_000, "test": 10_000}
 
 
 def bow(n, *, w=1.0, s=0.25, rng):
@@ -124,6 +133,95 @@ def digits(n=None, *, rng=None):
         _check_rng(rng)
         order = rng.permutation(len(data.data))[:n]
     return data.data[order].astype(int), data.target[order].astype(int)
+
+
+def mnist(split="train", n=None, *, rng=None, file=None):
+    """MNIST, handwritten digits of 28 x 28 pixels with grey levels 0..255. Optional: no lesson needs it.
+
+    split: "train" (60 000 images) or "test" (10 000). n, rng: as for `digits`.
+    file: mnist.npz on this machine, or the folder it is in; without it the environment variable ELBO_ROOM_DATA, without that
+        a copy that was downloaded before, and if there is none it is downloaded once (11 MB) and its checksum compared.
+    Returns the grey levels of shape (n, 784), uint8, and the labels of shape (n,), integers 0..9.
+    Raises FileNotFoundError where the file is not, ValueError for a file that is damaged or is not MNIST, and
+    ConnectionError where nothing could be downloaded; each says what to do, and no half-written file stays behind.
+    Source: LeCun, Cortes and Burges, the MNIST database.
+    """
+    if split not in MNIST_SIZES:
+        raise ValueError(f'split is {split!r}, but it must be "train" or "test": write for example split="test".')
+    size = MNIST_SIZES[split]
+    if n is not None:
+        _check_count("n", n)
+        if n > size:
+            raise ValueError(f"n is {n}, but split={split!r} has only {size} images: ask for at most that many.")
+    if rng is not None:
+        _check_rng(rng)
+    images, labels = _read_mnist(_find_mnist(file), split)
+    order = slice(n) if rng is None else rng.permutation(size)[:n]
+    return images.reshape(size, 784)[order], labels[order].astype(int)
+
+
+def _find_mnist(file):
+    """The path of mnist.npz: as told, as the environment says, or downloaded."""
+    told = "file" if file is not None else "the environment variable ELBO_ROOM_DATA"
+    place = file if file is not None else os.environ.get("ELBO_ROOM_DATA")
+    if not place:
+        return _download_mnist()
+    path = Path(place).expanduser()
+    path = path / "mnist.npz" if path.is_dir() else path
+    if not path.is_file():
+        raise FileNotFoundError(f"{told} says {str(place)!r}, but there is no file {str(path)!r}: "
+                                "give the path of mnist.npz or of the folder it is in.")
+    return path
+
+
+def _download_mnist():
+    """Download mnist.npz once, with a progress bar; later calls find the copy, whose checksum is compared each time."""
+    import pooch
+    from requests import RequestException
+    from tqdm.auto import tqdm
+
+    folder = pooch.os_cache("elbo-room")
+    logger = pooch.get_logger()
+    level = logger.level
+    logger.setLevel("ERROR")  # the bar says enough
+    bar = None if (folder / "mnist.npz").exists() else tqdm(total=1, desc="MNIST", unit="B", unit_scale=True)
+    try:
+        return Path(pooch.retrieve(MNIST_URL, "sha256:" + MNIST_SHA256, "mnist.npz", folder,
+                                   downloader=pooch.HTTPDownloader(progressbar=bar or False, timeout=30)))
+    except (RequestException, OSError, ValueError) as error:  # pooch: a ValueError where the checksum differs
+        what = "what came is not the file asked for (wrong checksum)" if isinstance(error, ValueError) else type(error).__name__
+        raise ConnectionError(
+            f"MNIST is not on this machine and could not be downloaded ({what}): fetch {MNIST_URL} where there is a network "
+            "and pass its path as file=..., or set the environment variable ELBO_ROOM_DATA to it. "
+            "Without it, datasets.digits() needs no download.") from error
+    finally:
+        logger.setLevel(level)
+        if bar is not None:
+            bar.close()
+
+
+def _read_mnist(path, split):
+    """Images (N, 28, 28) and labels (N,) of one split, after everything that can be wrong with a file has been asked."""
+    again = f"delete it and fetch it again from {MNIST_URL}"
+    try:
+        if not zipfile.is_zipfile(path):
+            raise zipfile.BadZipFile("it is no .npz file, or its end is missing")
+        with np.load(path, allow_pickle=False) as arrays:  # a zip, which knows a checksum of each array
+            pairs = [("x_" + split, "y_" + split), (split + "_images", split + "_labels")]
+            found = [pair for pair in pairs if set(pair) <= set(arrays.files)]
+            images, labels = (arrays[name] for name in found[0]) if found else (None, None)
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError) as error:
+        raise ValueError(f"{str(path)!r} is damaged or was not downloaded to its end ({error}): {again}.") from None
+    if images is None:
+        raise ValueError(f"{str(path)!r} holds no MNIST (no arrays x_{split} and y_{split}): {again}.")
+    size = MNIST_SIZES[split]
+    if images.shape != (size, 28, 28) or labels.shape != (size,):
+        raise ValueError(f"{str(path)!r} has images of shape {images.shape} and labels of shape {labels.shape}, but MNIST's "
+                         f"{split} split has ({size}, 28, 28) and ({size},): {again}.")
+    if images.dtype != np.uint8 or labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() > 9:
+        raise ValueError(f"{str(path)!r} has images of type {images.dtype} and labels of type {labels.dtype} from {labels.min()} to "
+                         f"{labels.max()}, but MNIST's images are grey levels (uint8) and its labels 0..9: {again}.")
+    return images, labels
 
 
 # --- one clear sentence for each kind of wrong argument ---

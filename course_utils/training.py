@@ -3,6 +3,7 @@
 `fit(loss, parameters, *data, ...)` runs `one_epoch`, which lesson 06 shows word for word, as often as it is told. In Jupyter
 a bar shows how far it is, at a terminal one line does; nothing is written where nobody watches (a file, a test, nbval).
 """
+import itertools
 import sys
 import time
 
@@ -27,13 +28,29 @@ def one_epoch(loss, optimiser, data, batch_size, rng):
     return total / len(data[0])
 
 
+def pick_device(device="auto"):
+    """The torch.device to train on: "auto" takes an accelerator where there is one and the CPU elsewhere.
+
+    device: "auto", or what torch.device takes, such as "cpu" or "cuda". Raises ValueError for what is not there.
+    """
+    if device == "auto":
+        return torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(1, device=chosen)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(f'device is {device!r}, which does not work here ({str(error).splitlines()[0]}): write device="auto".') from None
+    return chosen
+
+
 def fit(loss, parameters, *data, epochs, batch_size, lr, rng, report=None, threads=1):
     """Minimise `loss` with Adam. Returns the list of mean losses, one for each finished epoch.
 
     loss : loss(*batch) -> scalar torch tensor, a mean over the batch.
     parameters : what Adam moves: tensors with requires_grad, such as `model.parameters()`; changed in place.
     *data : tensors (N, ...), which are sliced together in random order. There is no DataLoader: it is slower here.
-    epochs, batch_size, lr : passes over the data, rows in a batch (the last may be smaller), Adam's step size.
+    epochs, batch_size : passes over the data, rows in a batch (the last may be smaller).
+    lr : Adam's step size, or a function lr(done) of the fraction of all steps that is done, 0 <= done < 1.
     rng : numpy.random.Generator for the order of the rows.
     report : report(epoch, mean_loss), called after each epoch, counted from 1; take snapshots of the model there.
     threads : torch threads while it trains. One by default: for networks as small as the course's a second thread only
@@ -45,7 +62,11 @@ def fit(loss, parameters, *data, epochs, batch_size, lr, rng, report=None, threa
     """
     parameters = list(parameters)
     _check(parameters, data, epochs, batch_size, rng)
-    optimiser = torch.optim.Adam(parameters, lr=lr)
+    large = sum(p.numel() for p in parameters) > 100_000  # from here on one fused kernel pays; it needs floats on one device
+    optimiser = torch.optim.Adam(parameters, lr=lr(0.0) if callable(lr) else lr, fused=large or None)
+    if callable(lr):
+        steps, total = itertools.count(), epochs * -(-len(data[0]) // batch_size)
+        optimiser.register_step_pre_hook(lambda *_: optimiser.param_groups[0].update(lr=lr(next(steps) / total)))
     before, losses = torch.get_num_threads(), []
     torch.set_num_threads(threads)
     progress = _progress(epochs)

@@ -1,7 +1,11 @@
 """The toy data: moments against closed forms or quadrature within standard errors; clear errors for wrong arguments."""
 
+import hashlib
+import http.server
+import io
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -213,3 +217,169 @@ def test_a_wrong_argument_ends_in_one_sentence_that_names_it(name, arguments, er
 def test_importing_the_toy_data_loads_neither_torch_nor_scikit_learn():
     code = "import sys, course_utils.datasets; sys.exit(bool({'torch', 'sklearn', 'matplotlib'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+# --- MNIST: a file of the right shape made of noise, and a web server in place of the one that has the real file ---
+
+def mnist_file(path, *, train=60_000, dtype=np.uint8, names=("x_train", "y_train", "x_test", "y_test"), top=9):
+    """An .npz like MNIST's, nearly empty, so that it is small: image i has the grey level i mod 251 in its first pixel."""
+    arrays = []
+    for n in (train, 10_000):
+        images = np.zeros((n, 28, 28), dtype)
+        images[:, 0, 0] = np.arange(n) % 251
+        arrays += [images, (np.arange(n) % (top + 1)).astype(np.uint8)]
+    np.savez_compressed(path, **dict(zip(names, arrays, strict=True)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def mnist(tmp_path_factory):
+    return mnist_file(tmp_path_factory.mktemp("mnist") / "mnist.npz")
+
+
+@pytest.fixture
+def server(mnist, tmp_path, monkeypatch):
+    """Serves `server.body` as mnist.npz; the cache is an empty folder; the checksum asked for is that of `mnist`."""
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.server.asked += 1
+            self.send_response(self.server.status)
+            self.send_header("Content-Length", str(self.server.length))
+            self.end_headers()
+            self.wfile.write(self.server.body)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.asked, server.status, server.body = 0, 200, mnist.read_bytes()
+    server.length, server.cache = len(server.body), tmp_path / "cache"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(server.cache))
+    monkeypatch.setenv("LOCALAPPDATA", str(server.cache))
+    monkeypatch.delenv("ELBO_ROOM_DATA", raising=False)
+    monkeypatch.setattr("pooch.os_cache", lambda name: server.cache / name)  # macOS asks no variable
+    monkeypatch.setattr(datasets, "MNIST_URL", f"http://127.0.0.1:{server.server_port}/mnist.npz")
+    monkeypatch.setattr(datasets, "MNIST_SHA256", hashlib.sha256(server.body).hexdigest())
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def files(folder):
+    return [p for p in folder.rglob("*") if p.is_file()]
+
+
+@pytest.mark.parametrize("names", [("x_train", "y_train", "x_test", "y_test"),
+                                   ("train_images", "train_labels", "test_images", "test_labels")], ids=["Keras", "long"])
+def test_mnist_from_a_file_a_folder_or_the_environment(names, tmp_path, monkeypatch, rng):
+    path = mnist_file(tmp_path / "mnist.npz", names=names)
+    images, labels = datasets.mnist("test", file=path)
+    assert images.shape == (10_000, 784) and images.dtype == np.uint8 and labels.dtype == int
+    assert images[:300, 0].tolist() == [i % 251 for i in range(300)] and labels[:12].tolist() == [*range(10), 0, 1]
+    for file in (str(path), tmp_path):
+        assert np.array_equal(datasets.mnist("test", 5, file=file)[0], images[:5])
+    for value in (path, tmp_path):
+        monkeypatch.setenv("ELBO_ROOM_DATA", str(value))
+        assert datasets.mnist()[0].shape == (60_000, 784)
+    drawn, drawn_labels = datasets.mnist("test", 1000, rng=rng)
+    order = np.random.default_rng(1).permutation(10_000)[:1000]
+    assert np.array_equal(drawn, images[order]) and np.array_equal(drawn_labels, labels[order])
+
+
+def test_mnist_is_downloaded_once_and_its_copy_is_found_again(server, capfd):
+    assert datasets.mnist("test", 3)[1].tolist() == [0, 1, 2]
+    assert "MNIST" in capfd.readouterr().err  # the bar
+    assert datasets.mnist("train", 2)[0].shape == (2, 784) and server.asked == 1
+    assert capfd.readouterr().err == "" and [p.name for p in files(server.cache)] == ["mnist.npz"]
+
+
+def test_a_copy_that_was_damaged_later_is_fetched_again(server):
+    datasets.mnist("test", 1)
+    (server.cache / "elbo-room/mnist.npz").write_bytes(server.body[:1000])
+    assert datasets.mnist("test", 3)[1].tolist() == [0, 1, 2] and server.asked == 2
+
+
+@pytest.mark.parametrize("what", ["half", "another file", "not found", "no server"])
+def test_a_download_that_fails_says_what_to_do_and_leaves_nothing(what, server, monkeypatch):
+    if what == "half":
+        server.body = server.body[:len(server.body) // 2]  # the connection closes in the middle
+    elif what == "another file":
+        server.body = b"<html>please log in</html>"
+        server.length = len(server.body)
+    elif what == "not found":
+        server.status = 404
+    else:
+        server.shutdown()
+        server.server_close()
+    with pytest.raises(ConnectionError) as error:
+        datasets.mnist()
+    said = str(error.value)
+    assert "could not be downloaded" in said and "ELBO_ROOM_DATA" in said and datasets.MNIST_URL in said and "\n" not in said
+    assert files(server.cache) == []
+
+
+def test_a_download_that_is_interrupted_leaves_nothing(server, monkeypatch):
+    import pooch
+
+    class Stopped(pooch.HTTPDownloader):
+        def __call__(self, url, file, *rest, **others):
+            Path(getattr(file, "name", file)).write_bytes(b"the first half")
+            raise KeyboardInterrupt
+    monkeypatch.setattr("pooch.HTTPDownloader", Stopped)
+    with pytest.raises(KeyboardInterrupt):
+        datasets.mnist()
+    assert files(server.cache) == []
+
+
+def broken(kind, path, whole):
+    """Write a file that is wrong in one way."""
+    if kind == "cut off":
+        path.write_bytes(whole[:len(whole) // 2])
+    elif kind == "flipped":  # zip knows a checksum of each array
+        middle = len(whole) // 4
+        path.write_bytes(whole[:middle] + bytes(b ^ 255 for b in whole[middle:middle + 50]) + whole[middle + 50:])
+    elif kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "page":
+        path.write_text("<html>please log in</html>")
+    elif kind == "one array":
+        with io.BytesIO() as file:
+            np.save(file, np.zeros(3))
+            path.write_bytes(file.getvalue())
+    elif kind == "pickle":
+        np.savez(path, x_train=np.array([{}], dtype=object), y_train=np.zeros(1))
+    elif kind == "other names":
+        np.savez(path, images=np.zeros(3))
+    elif kind == "fewer":
+        mnist_file(path, train=50_000)
+    elif kind == "floats":
+        mnist_file(path, dtype=np.float32)
+    elif kind == "labels":
+        mnist_file(path, top=12)
+
+
+@pytest.mark.parametrize("kind", ["cut off", "flipped", "empty", "page", "one array", "pickle", "other names", "fewer", "floats", "labels"])
+def test_a_wrong_file_ends_in_one_sentence(kind, mnist, tmp_path):
+    path = tmp_path / "mine.npz"
+    broken(kind, path, mnist.read_bytes())
+    before = path.read_bytes()
+    with pytest.raises(ValueError) as error:
+        datasets.mnist(file=path)
+    said = str(error.value)
+    assert "mine.npz" in said and datasets.MNIST_URL in said and "\n" not in said
+    assert path.read_bytes() == before  # a student's file is never touched
+
+
+def test_a_file_that_is_not_there_and_arguments_that_cannot_work(mnist, tmp_path, monkeypatch):
+    with pytest.raises(FileNotFoundError, match="file says .*nowhere.npz.*give the path"):
+        datasets.mnist(file=tmp_path / "nowhere.npz")
+    monkeypatch.setenv("ELBO_ROOM_DATA", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="ELBO_ROOM_DATA says"):
+        datasets.mnist()
+    with pytest.raises(ValueError, match='split is \'valid\', but it must be "train" or "test"'):
+        datasets.mnist("valid", file=mnist)
+    with pytest.raises(ValueError, match="only 10000 images"):
+        datasets.mnist("test", 10_001, file=mnist)
+    with pytest.raises(TypeError, match="rng is 3"):
+        datasets.mnist("test", 1, rng=3, file=mnist)

@@ -176,3 +176,47 @@ def test_trainings_of_one_run_share_a_bar(monkeypatch):
 def test_importing_it_changes_no_setting():
     code = "import torch; torch.set_num_threads(2); import course_utils.training; print(torch.get_num_threads())"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "2"
+
+
+def test_a_learning_rate_may_depend_on_how_much_is_done():
+    rates, moved = [], torch.zeros(1, requires_grad=True)
+    x, before = torch.arange(7.0), []
+
+    def loss(x):
+        before.append(moved.item())
+        return moved.sum() + 0 * x.sum()
+
+    def lr(done):
+        rates.append(done)
+        return 0.1 * (1 - done)
+    fit(loss, [moved], x, epochs=2, batch_size=3, lr=lr, rng=np.random.default_rng(0))
+    assert rates == [0.0, *(i / 6 for i in range(6))]  # once to begin with, then before each of the 2 x 3 steps
+    steps = -np.diff([*before, moved.item()])         # a constant gradient: Adam moves by the learning rate itself
+    assert steps == pytest.approx([0.1 * (1 - i / 6) for i in range(6)], rel=1e-4)
+
+
+def test_large_networks_take_the_fused_adam_and_get_the_same_result():
+    results = []
+    for hidden in (40, 400):  # 32 thousand weights and 321 thousand
+        torch.manual_seed(0)
+        net = torch.nn.Sequential(torch.nn.Linear(400, 2 * hidden), torch.nn.ReLU(), torch.nn.Linear(2 * hidden, 1))
+        twin = torch.nn.Sequential(torch.nn.Linear(400, 2 * hidden), torch.nn.ReLU(), torch.nn.Linear(2 * hidden, 1))
+        twin.load_state_dict(net.state_dict())
+        x = torch.randn(64, 400)
+        fit(lambda x: net(x).square().mean(), net.parameters(), x, epochs=3, batch_size=16, lr=1e-3, rng=np.random.default_rng(0))
+        plain, rng = torch.optim.Adam(twin.parameters(), lr=1e-3, fused=False), np.random.default_rng(0)
+        for _ in range(3):
+            one_epoch(lambda x: twin(x).square().mean(), plain, (x,), 16, rng)
+        results.append(max((a - b).abs().max().item() for a, b in zip(net.parameters(), twin.parameters(), strict=True)))
+    assert results[0] == 0 and results[1] < 1e-5
+
+
+def test_an_accelerator_where_there_is_one_and_a_clear_error_where_there_is_none():
+    assert training.pick_device("cpu") == torch.device("cpu")
+    expected = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
+    assert training.pick_device() == expected
+    with pytest.raises(ValueError, match='device is \'vulcan\'.*write device="auto"'):
+        training.pick_device("vulcan")
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match='device is \'cuda\', which does not work here'):
+            training.pick_device("cuda")
