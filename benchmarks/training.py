@@ -156,6 +156,31 @@ def matmul_seconds(x, repeats=30):
     return total * len(x) / BATCH
 
 
+def feeding_seconds(x):
+    """Seconds that an epoch's batches alone take: from a DataLoader, and cut out of the tensor as `fit` does."""
+    began = time.perf_counter()
+    for (batch,) in loader(x):
+        batch.sum()
+    middle = time.perf_counter()
+    for rows in torch.as_tensor(np.random.default_rng(0).permutation(len(x))).split(BATCH):
+        x[rows].sum()
+    return middle - began, time.perf_counter() - middle
+
+
+def shares(recipe, x):
+    """Where a recipe's time goes, as shares of it, from torch's profiler over 100 batches: the network's matrix products, Adam's
+    steps, everything else (activations, likelihood, feeding, Python)."""
+    recipe(x[:BATCH * 4], x[:BATCH], epochs=1)  # the first steps set things up
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        began = time.perf_counter()
+        recipe(x[:BATCH * 100], x[:BATCH], epochs=1)
+        total = time.perf_counter() - began
+    events = profile.key_averages()
+    products = sum(e.self_cpu_time_total for e in events if e.key in ("aten::addmm", "aten::mm")) / 1e6 / total
+    adam = sum(e.cpu_time_total for e in events if e.key.startswith("Optimizer.step#")) / 1e6 / total
+    return {"products": round(products, 2), "Adam": round(adam, 2), "everything else": round(1 - products - adam, 2)}
+
+
 def main(rounds=3, device="auto"):
     """Measure and print; returns what is written as JSON."""
     device = training.pick_device(device)
@@ -182,6 +207,11 @@ def main(rounds=3, device="auto"):
                 r = row[name]
                 print(f"    {name:16}{r['seconds'] or 'never':>8} s   {r['epochs'] or '-':>3} epochs of {r['s_per_epoch']} s   "
                       f"best {r['best']}", flush=True)
+        slow, fast = feeding_seconds(x)
+        print(f"  the batches of an epoch alone: DataLoader {slow:.2f} s, slices {fast:.2f} s")
+        where = {name: shares(recipe, x) for name, recipe in runs.items()} if device.type == "cpu" else {}
+        for name, parts in where.items():
+            print(f"  {name:16} " + ", ".join(f"{k} {v:.0%}" for k, v in parts.items()) + " of the time, under the profiler")
     finally:
         torch.set_num_threads(threads)
     ratios = {}
@@ -191,4 +221,5 @@ def main(rounds=3, device="auto"):
         ratios[words] = round(statistics.median(each), 2) if len(each) == len(rows) else None
         miss = ratios[words] is None or ratios[words] < BUDGET[words]
         print(f"  {words:26} {ratios[words]}   aim {BUDGET[words]}{'   MISS' if miss else ''}")
-    return {"rounds": rows, "ratios": ratios, "budget": BUDGET, "device": device.type}
+    return {"rounds": rows, "ratios": ratios, "budget": BUDGET, "device": device.type,
+            "feeding_s_per_epoch": {"DataLoader": round(slow, 2), "slices": round(fast, 2)}, "shares": where}

@@ -144,3 +144,8 @@ def test_the_rate_rises_and_falls():
     rates = [training.rise_and_fall(d) for d in np.linspace(0, 1, 1001)]
     assert rates[0] == pytest.approx(0.1 * training.OUR_RATE) and max(rates) == pytest.approx(training.OUR_RATE, rel=1e-3)
     assert rates[-1] == pytest.approx(0) and int(np.argmax(rates)) == pytest.approx(100, abs=1)
+
+
+def test_the_shares_of_the_time_add_up(grey):
+    parts = training.shares(training.ours, torch.bernoulli(grey))
+    assert sum(parts.values()) == pytest.approx(1, abs=0.03) and parts["products"] > 0.05 and parts["Adam"] > 0.01
