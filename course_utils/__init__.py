@@ -5,6 +5,7 @@ plots       the course's visual language: roles, colours, lines, helpers that ta
 datasets    the Bow, two coins, Gaussians, mixtures, the banana, digits; MNIST on request
 models      functions that an earlier lesson has shown, each saying which
 training    the training loop of lesson 06, with a progress bar and a clean stop
+cache       results of training kept on disk, found again only while nothing that made them has changed
 checks      instant checks of exercises, with a named hint for a known slip
 quiz        predict-first gates, quizzes, flash cards, dialogues
 widgets     what explore and quiz share on the way to the browser

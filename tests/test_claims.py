@@ -1,4 +1,4 @@
-"""Every claim of claims.json, lessons 00 to 07, computed with the functions that the lesson shows.
+"""Every claim of claims.json, lessons 00 to 07 and 09, computed with the functions that the lesson shows.
 
 A function here returns one value, or several under the name of the road that led there. Where the test of a lesson already
 computes the number by other means, the lesson's own road is enough; elsewhere there is a second one. A claim whose value is
@@ -40,6 +40,11 @@ NOT_COVERED = {  # numbers that were once written down with the claim and cannot
     "L7.17": "the value 0.0884 belongs to a trained network that was not recorded",
     "L7.18": "the four values belong to a trained network and test data that were not recorded",
     "L7.20": "the three values belong to a trained network that was not recorded; their order is the claim",
+    "L8.15": "the values 1484.467 and -500.005 belong to data that were not recorded; that SVI ends at the posterior is the claim",
+    "L8.16": "as L8.15",
+    "L8.17": "as L8.15; unbiased, and of the predicted variance, is the claim",
+    "L8.18": "the k-hat of 0.273 belongs to draws that were not recorded; other draws give other small values, down to -1.6",
+    "L8.20": "the two values of k-hat belong to draws that were not recorded; their order, and that they scatter, is the claim",
 }
 
 td, nn = torch.distributions, torch.nn
@@ -1039,3 +1044,185 @@ def _(n):
     exact = (bound(0.2 + 1e-4, 10) - bound(0.2 - 1e-4, 10)) / 2e-4
     found = {"lesson": n["iwae_gradients"](10, 200_000, np.random.default_rng(5))[1:], "autograd": gradients_by_autograd(10, 100_000)[1:]}
     return {road: [abs(g.mean() - exact) < 5 * g.std() / math.sqrt(len(g)) < abs(exact) for g in rows] for road, rows in found.items()}
+
+
+# ---- lesson 09 --------------------------------------------------------------------------------------------------------
+@claim("L8.1")
+def _(n):
+    y = scipy.stats.genpareto.rvs(0.6, size=4000, random_state=1)
+    return {"lesson": n["gpd_shape"](y), "maximum likelihood": scipy.stats.genpareto.fit(y, floc=0)[0]}
+
+
+@claim("L8.2[0.3]")
+def _(n):
+    s2 = 0.3
+    log_survival = lambda t: scipy.stats.norm.logsf(math.sqrt(2 * t / (1 - s2)))  # of log w = ½(1 - s²) ε² at t, far out, one side
+    q, z = math.sqrt(s2), 3.7
+    rise = lnorm(z) - lnorm(0) - lnorm(z, 0, q) + lnorm(0, 0, q)
+    return {"from the weights": 2 * rise / (z / q)**2, "slope of the survival": -2e3 / (log_survival(5e3) - log_survival(3e3))}
+
+
+@claim("L8.3[0.5]", rho=0.5)
+@claim("L8.3[0.7]", rho=0.7)
+@claim("L8.3[0.9]", rho=0.9)
+def _(n, rho):
+    Sigma = np.array([[1, rho], [rho, 1]])
+    weights = lambda z: scipy.stats.multivariate_normal.logpdf(z, cov=Sigma) - lnorm(z, 0, math.sqrt(1 - rho**2)).sum(-1)
+    steep = math.sqrt(1 - rho**2) * np.array([1.0, np.sign(rho)]) / math.sqrt(2)  # one sd of q along the long axis of p
+    return {"lesson": n["mean_field_tail_index"](Sigma), "log w along the long axis": 2 * (weights(steep) - weights(0 * steep))}
+
+
+@claim("L8.3b[0.3]", rho=0.3)
+@claim("L8.3b[0.5]", rho=0.5)
+@claim("L8.3b[0.7]", rho=0.7)
+@claim("L8.3b[0.9]", rho=0.9)
+def _(n, rho):
+    a, b = np.random.default_rng(0).standard_normal((2, 7, 200_000))
+    logw = rho * (a**2 - b**2) / 2
+    return {"lesson": np.median(n["khats"](logw)), "exercise": np.median([n["khat"](row) for row in logw])}
+
+
+@claim("L8.4")
+def _(n):
+    Sigma = np.full((10, 10), 0.5) + 0.5 * np.eye(10)
+    Lambda, v = np.linalg.inv(Sigma), 1 / np.diag(np.linalg.inv(Sigma))
+    return {"lesson": n["mean_field_tail_index"](Sigma), "symmetric": 1 - scipy.linalg.eigh(Lambda, np.diag(1 / v), eigvals_only=True)[0]}
+
+
+@claim("L8.5")
+def _(n):
+    assert n["khat_threshold"](10**(1 / 0.3) - 1) < 0.7
+    return n["khat_threshold"](np.array([100, 1000, 10**(1 / 0.3)]))
+
+
+@claim("L8.6")
+def _(n):
+    z, m = n["gibbs"](0.9, 200_000, np.random.default_rng(0)), n["cavi_means"](0.9, 2)
+    return {"Gibbs": scipy.stats.pearsonr(z[:-1], z[1:]).statistic, "CAVI": m[1] / m[0]}
+
+
+@claim("L8.7")
+def _(n):
+    return {"lesson": n["ess_ar1"](0.9**2, 1.0), "series": 1 / (1 + 2 * (0.81**np.arange(1, 500)).sum())}
+
+
+@claim("L8.7b")
+def _(n):
+    z = n["gibbs"](0.9, 200_000, np.random.default_rng(1))
+    batch_means = z.reshape(400, 500).mean(axis=1)
+    return {"lesson": n["ess"](z[None]) / z.size, "batch means": z.var() / (500 * batch_means.var(ddof=1))}
+
+
+@claim("L8.10")
+def _(n):
+    hop = lambda s: np.array(n["leapfrog"](s[0], s[1], lambda z: -z - z**3, 0.3, 7))
+    J = np.stack([(hop(np.array([0.4, -0.7]) + h) - hop(np.array([0.4, -0.7]) - h)) / 2e-5 for h in 1e-5 * np.eye(2)], axis=1)
+    return {"matrix": np.linalg.det(n["leapfrog_matrix"](0.7)), "exercise, another landscape": np.linalg.det(J)}
+
+
+@claim("L8.11")
+def _(n):
+    far = {eps: np.abs(n["leapfrog"](1.0, 0.5, lambda z: -z, eps, 1000)).max() for eps in (1.99, 2.01)}
+    rotates = {eps: np.abs(np.linalg.eigvals(n["leapfrog_matrix"](eps))).max() for eps in (1.99, 2.01)}
+    return {"exercise": [far[1.99] < 20, far[2.01] > 1e6], "eigenvalues": [rotates[1.99] < 1 + 1e-9, rotates[2.01] > 1.1]}
+
+
+@claim("L8.12")
+def _(n):
+    rng = np.random.default_rng(0)
+    draws, _ = n["hmc"](n["bell"], lambda z: -z, rng.standard_normal((50, 1)), 0.3, 5, 400, rng)
+    return [draws.mean(), draws.var()]
+
+
+@claim("L8.13")
+def _(n):
+    rng = np.random.default_rng(1)
+    z, e = rng.standard_normal((2, 400_000))
+    return {"lesson": n["metropolis"](n["bell"], rng.standard_normal((200, 1)), 2.38, 1000, rng)[1],
+            "one step": np.minimum(1, np.exp((z**2 - (z + 2.38 * e)**2) / 2)).mean(), "formula": 2 / math.pi * math.atan(2 / 2.38)}
+
+
+@claim("L8.14")
+def _(n):
+    return {"exercise": n["rhat"](np.array([[0, 1, 2, 3], [2, 3, 4, 5]])), "by hand": math.sqrt((0.75 * 5 / 3 + 8 / 4) / (5 / 3))}
+
+
+def conjugate():
+    """1,000 data and the natural parameters of the mean's posterior, prior precision 0.01."""
+    x = 1.5 + np.random.default_rng(15).standard_normal(1000)
+    return x, np.array([x.sum(), -0.5 * 1000.01])
+
+
+@claim("L8.15")
+def _(n):
+    x, exact = conjugate()
+    eta = np.array([0.0, -0.005])
+    for t, datum in enumerate(x, 1):
+        eta = n["svi_step"](eta, 1000, datum, 1 / t, 0.01)
+    last = n["svi_means"](x, np.arange(1000)[:, None], 1 / np.arange(1, 1001))[-1]
+    return {"exercise": np.isclose(eta, exact, rtol=1e-10, atol=0), "lesson": [np.isclose(last, -exact[0] / exact[1] / 2, rtol=1e-10)]}
+
+
+@claim("L8.16")
+def _(n):
+    x, exact = conjugate()
+    return {"exercise": np.isclose(n["svi_step"](np.array([3.0, -7.0]), 1000, x, 1.0, 0.01), exact, rtol=1e-12, atol=0),
+            "lesson": [np.isclose(n["svi_means"](x, [np.arange(1000)], [1.0])[0], -exact[0] / exact[1] / 2, rtol=1e-12)]}
+
+
+@claim("L8.17")
+def _(n):
+    x, exact = conjugate()
+    rng, B = np.random.default_rng(17), 50
+    sums = np.array([n["svi_step"](np.zeros(2), 1000, x[rng.permutation(1000)[:B]], 1.0, 0.01)[0] for _ in range(4000)])
+    variance = 1000**2 / B * x.var(ddof=1) * (1 - B / 1000)
+    return [abs(sums.mean() - exact[0]) < 5 * math.sqrt(variance / 4000), abs(sums.var() / variance - 1) < 0.12]
+
+
+@claim("L8.18")
+def _(n):
+    k, share, log_mean = n["quality"](n["weights_of_one_hump"](4.0, 1.1, np.random.default_rng(0).standard_normal((30, 4000))))
+    return [np.median(k) < 0.5, np.median(share) > 0.95, abs(np.median(log_mean) - math.log(0.5)) < 0.01]
+
+
+def weighted_schools(n, name, draws, seed):
+    """Importance-weighted means of μ, τ, θ1 and k-hat, from new draws of a fit of the lesson."""
+    m, s = n["school_q"][name]
+    u = m + s * np.random.default_rng(seed).standard_normal((draws, 10))
+    log_p, theta = n["schools_log_joint"](u, name == "centred")
+    logw = log_p - lnorm(u, m, s).sum(1)
+    return np.exp(logw - scipy.special.logsumexp(logw)) @ np.column_stack([u[:, 0], np.exp(u[:, 1]), theta[:, 0]]), n["khat"](logw)
+
+
+@claim("L8.19")
+def _(n):
+    rows = {row[0]: row for row in n["school_rows"]}
+    return {"lesson": [float(v) for v in rows["non-centred VI, weighted"][1:4]], "exact": n["exact"][0, :3],
+            "new draws": np.median([weighted_schools(n, "non-centred", 20_000, seed)[0] for seed in range(20, 27)], axis=0)}
+
+
+@claim("L8.20")
+def _(n):
+    k = {(name, S): [weighted_schools(n, name, S, seed)[1] for seed in range(21)]
+         for name in ("non-centred", "centred") for S in (4000, 20_000)}
+    return [np.median(k["non-centred", 20_000]) < 0.7 < np.median(k["centred", 20_000]),
+            *(np.ptp(k[name, 4000]) > 0.2 for name in ("non-centred", "centred"))]
+
+
+@claim("L8.21")
+def _(n):
+    X, t = n["regression_data"](1000, np.random.default_rng(21))
+    m, V = n["batch_fit"](X, t)
+    quarter = n["hmc_regression"](X, t, m, V, 500, np.random.default_rng(3))
+    C = np.linalg.cholesky(V)
+    U = X @ C
+    log_p = lambda z: scipy.special.log_expit((2 * t - 1) * (X @ m + z @ U.T)).sum(1) - ((m + z @ C.T)**2).sum(1) / 2
+    slope = lambda z: (t - scipy.special.expit(X @ m + z @ U.T)) @ U - (m + z @ C.T) @ C
+    half, rate = n["hmc"](log_p, slope, np.random.default_rng(4).standard_normal((1, 5)), 0.1, 31, 150, np.random.default_rng(5))
+    return [np.abs(quarter.std(axis=0) - 1).max() < 0.15, np.abs(half[:, 0].std(axis=0) - 1).max() > 0.3, rate > 0.95]
+
+
+@claim("L8.22")
+def _(n):
+    _, error = n["race"](2000, 10, points=500, repeats=4000)
+    return {"lesson": math.sqrt((error[-1, 0]**2).mean()), "formula": math.sqrt(2000 / 500)}

@@ -5,7 +5,8 @@
 What was computed is found again by a fingerprint of everything that made it: the code of the function and of every function
 and class it uses, the arguments (a model with the weights it starts from), the modules, the versions of Python and of the
 libraries. Change a line, a number or an image, and it is computed anew. A file that is damaged, or that is not what its name
-says, is ignored and written again; where nothing can be written, everything still works, only not faster.
+says, is ignored and written again; where nothing can be written, everything still works, only not faster. What is not a
+function of its arguments (it draws from a global generator, or changes more than its models) is computed each time.
 
 The files are in ELBO_ROOM_CACHE if that is set, else in the user's cache folder, in `elbo-room`. They are NumPy's npz without
 pickles: reading one runs no code. Delete them whenever you like; ELBO_ROOM_CACHE=off keeps none.
@@ -14,10 +15,13 @@ pickles: reading one runs no code. Delete them whenever you like; ELBO_ROOM_CACH
 import dis
 import hashlib
 import os
+import random
+import signal
 import sys
 import tempfile
+import threading
+import time
 import types
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -31,28 +35,30 @@ def folder():
     if place.lower() in ("off", "none", "0"):
         return None
     if place:
-        return Path(place).expanduser()
+        return Path(os.path.expanduser(place))
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
     elif sys.platform == "darwin":
         base = "~/Library/Caches"
     else:
         base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "elbo-room"
+    base = os.path.expanduser(base)
+    return None if base.startswith("~") else Path(base) / "elbo-room"  # somebody without a home
 
 
 def remember(compute, *args):
     """What compute(*args) returns, from disk if the same code has been run with the same arguments before.
 
-    compute : a function that returns a dict of names and arrays (or numbers), with no randomness but from its arguments and
-        seeds; what it prints or draws happens only when it runs.
+    compute : a function that returns a dict of names and arrays (or numbers), with no randomness but from seeds; what it
+        prints or draws happens only when it runs.
     args : numbers, text, arrays, tensors, torch modules, functions, and tuples, lists or dicts of these. A torch module that
-        compute changes is changed in the same way when the result comes from disk.
+        compute changes is changed in the same way when the result comes from disk. If compute changes anything else, draws
+        from a global generator, or is interrupted (`fit` then returns what it has), its result is not kept.
 
     Returns a dict of arrays, the same to the bit whether it was computed or read. Raises TypeError for an argument whose
     content it cannot read, and for a result that is not a dict of numbers.
     """
-    modules = [a for a in args if _is_module(a)]
+    modules = _modules(args)
     key = fingerprint(compute, args)
     place = folder()
     path = place / f"{compute.__name__}-{key[:20]}.npz" if place is not None else None
@@ -60,15 +66,16 @@ def remember(compute, *args):
         stored = _read(path, key)
         if stored is not None and _restore(modules, stored):
             return {k[2:]: v for k, v in stored.items() if k.startswith("r:")}
-    before = [_state(m) for m in modules]
-    result = compute(*args)
+    before, around = [_state(m) for m in modules], _surroundings(compute, args)
+    with _Interrupts() as interrupts:
+        result = compute(*args)
     if not isinstance(result, dict):
         raise TypeError(f"{compute.__name__} returned {type(result).__name__}; to be kept it must be a dict of names and arrays")
-    arrays = {str(k): np.array(v) for k, v in result.items()}
+    arrays = {str(k): np.array(v.detach().cpu().numpy() if hasattr(v, "detach") else v) for k, v in result.items()}
     for name, value in arrays.items():
         if value.dtype.kind not in "biufU":
             raise TypeError(f"{compute.__name__} returned {name!r} of type {value.dtype}; only numbers and text can be kept")
-    if path is not None:
+    if path is not None and not interrupts.seen and _surroundings(compute, args) == around:
         changed = {f"m:{i}:{k}": v for i, m in enumerate(modules) for k, v in _state(m).items() if not np.array_equal(v, before[i][k])}
         _write(path, {"key": np.array(key), **{f"r:{k}": v for k, v in arrays.items()}, **changed})
     return arrays
@@ -77,15 +84,50 @@ def remember(compute, *args):
 def _read(path, key):
     """The arrays of a file, or None when there is none, or it is damaged, or it belongs to another result."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            stored = {k: file[k] for k in file.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError, MemoryError):
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:  # a zip, with a checksum of each array
+            stored = {k: arrays[k] for k in arrays.files}
+    except Exception:  # no file, no permission, or any of the dozen errors that a damaged archive can bring forth
         return None
-    except Exception as e:  # zlib.error and what else a damaged archive can bring forth
-        if type(e).__module__ in ("zlib", "struct", "zipfile"):
-            return None
-        raise
-    return stored if str(stored.pop("key", "")) == key else None
+    whole = str(stored.pop("sum", "")) == fingerprint(stored)  # none of the arrays is missing, or under another name
+    return stored if str(stored.pop("key", "")) == key and whole else None
+
+
+class _Interrupts:
+    """Notes whether Ctrl-C, or the black square in Jupyter, came meanwhile, and lets it do what it always does."""
+
+    def __enter__(self):
+        self.seen, self.before = False, None
+        if callable(signal.getsignal(signal.SIGINT)) and threading.current_thread() is threading.main_thread():
+            self.before = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def _note(self, number, frame):
+        self.seen = True
+        return self.before(number, frame)
+
+    def __exit__(self, *_):
+        if self.before is not None:
+            signal.signal(signal.SIGINT, self.before)
+
+
+def _modules(thing):
+    """The torch modules among the arguments, in order."""
+    if isinstance(thing, (tuple, list, dict)):
+        return [m for t in (thing.values() if isinstance(thing, dict) else thing) for m in _modules(t)]
+    return [thing] if _is_module(thing) else []
+
+
+def _surroundings(compute, args):
+    """What compute must leave as it was: its arguments but for the models, what it refers to, and the global generators."""
+    def bare(thing):
+        if isinstance(thing, dict):
+            return {k: bare(v) for k, v in thing.items()}
+        if isinstance(thing, (tuple, list)):
+            return [bare(t) for t in thing]
+        return None if _is_module(thing) else thing
+    torch = sys.modules.get("torch")
+    state = np.random.get_state(legacy=False)["state"]
+    return fingerprint(compute, bare(args), random.getstate(), state["key"], state["pos"], None if torch is None else torch.get_rng_state())
 
 
 def _state(module):
@@ -110,11 +152,12 @@ def _write(path, arrays):
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".part-", suffix=".npz", delete=False) as file:
             temporary = file.name
-            np.savez(file, **arrays)
+            np.savez(file, **arrays, sum=np.array(fingerprint(arrays)))
         os.replace(temporary, path)
         temporary = None
         same = sorted(path.parent.glob(path.name[:-24] + "?" * 20 + ".npz"), key=lambda p: p.stat().st_mtime, reverse=True)
-        for old in same[KEEP:]:
+        abandoned = [p for p in path.parent.glob(".part-*") if p.stat().st_mtime < time.time() - 86_400]
+        for old in same[KEEP:] + abandoned:
             old.unlink(missing_ok=True)
     except OSError:  # a read-only home, a full disk: then it is computed again next time
         pass
@@ -177,13 +220,12 @@ def _feed(digest, thing, seen):
         return _feed(digest, ("property", thing.fget, thing.fset), seen)
     if isinstance(thing, type):
         return _feed_class(digest, thing, seen, say)
-    if isinstance(thing, np.random.Generator):
-        return _feed(digest, ("rng", thing.bit_generator.state), seen)
     if isinstance(thing, (types.BuiltinFunctionType, np.ufunc)) or type(thing).__module__ == "numpy":
         return say("builtin", *_library(getattr(thing, "__module__", None) or "builtins"), repr(thing).split(" at 0x")[0])
     if type(thing).__module__.split(".")[0] == "torch" or _is_module(thing):
         return _feed_torch(digest, thing, seen, say)
-    raise TypeError(f"the content of {type(thing).__name__} cannot be read for the cache; pass numbers, arrays, tensors, models or functions")
+    advice = "make it inside the function from a seed" if "Generator" in type(thing).__name__ else "pass numbers, arrays, models, functions"
+    raise TypeError(f"the content of {type(thing).__name__} cannot be read for the cache; {advice}")
 
 
 def _feed_function(digest, function, seen, say):
@@ -209,7 +251,8 @@ def _feed_class(digest, cls, seen, say):
     say("class", cls.__name__)
     _feed(digest, cls.__bases__, seen)
     for name, value in sorted(vars(cls).items()):
-        if isinstance(value, (types.FunctionType, staticmethod, classmethod, property, int, float, str, tuple, list, dict, np.ndarray)) \
+        kinds = (types.FunctionType, staticmethod, classmethod, property, int, float, str, tuple, list, dict, np.ndarray, np.generic)
+        if (isinstance(value, kinds) or type(value).__module__.split(".")[0] == "torch") \
                 and name not in ("__module__", "__doc__", "__firstlineno__", "__static_attributes__", "__qualname__"):
             say("attribute", name)
             _feed(digest, value, seen)

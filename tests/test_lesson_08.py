@@ -1,4 +1,4 @@
-"""Lesson 08: draws, densities and gaps against independent computations, the orderings of its trained numbers, its explorers' invariants."""
+"""Lesson 08: draws, densities and gaps against independent numbers, the orderings of its trained numbers, its explorers' invariants."""
 
 import inspect
 import math
@@ -28,10 +28,12 @@ def _log_p_by_scipy(logw):
 
 
 VARIANTS = {
-    "rate_distortion": [_rd_by_torch, lambda ll, lp, lq, beta: np.array([-ll.mean(0).mean(), lq.mean() - lp.mean(), (beta * (lq - lp) - ll).mean()])],
+    "rate_distortion": [_rd_by_torch, lambda ll, lp, lq, beta: np.array([-ll.mean(0).mean(), lq.mean() - lp.mean(),
+                                                                         (beta * (lq - lp) - ll).mean()])],
     "active_units": [lambda mu, threshold=0.01: np.sum(np.asarray(mu).std(0)**2 > threshold),
                      lambda mu, threshold=0.01: torch.tensor(mu).var(0, correction=0).gt(threshold).sum()],
-    "log_p_estimate": [_log_p_by_scipy, lambda w: (models.log_mean_exp(w), np.std(np.exp(w - w.max())) / np.mean(np.exp(w - w.max())) / len(w)**0.5)],
+    "log_p_estimate": [_log_p_by_scipy, lambda w: (models.log_mean_exp(w),
+                                                   np.std(np.exp(w - w.max())) / np.mean(np.exp(w - w.max())) / len(w)**0.5)],
     "iwae_loss": [lambda w: -(torch.log(torch.exp(w - w.max(0).values).mean(0)) + w.max(0).values).mean(),
                   lambda w: -sum(torch.logsumexp(w[:, b], 0) - math.log(w.shape[0]) for b in range(w.shape[1])) / w.shape[1]],
 }
@@ -45,6 +47,21 @@ def number(text, before):
 
 def _names(explorer):
     return inspect.unwrap(explorer._update).__globals__
+
+
+def _one_pixel_many_scans(explorer):
+    """The five means are those of scipy's distributions over the 1,500 scans; no claim's curve sums to more than one."""
+    v, n = explorer.values, _names(explorer)
+    seen = n["counts"][n["learn"], 8 * (v["row"] - 1) + v["column"] - 1]
+    normal, dots = scipy.stats.norm(v["p"], v["s"]), scipy.stats.binom(16, v["p"])
+    low, high = np.where(seen == 0, -np.inf, (seen - 0.5) / 16), np.where(seen == 16, np.inf, (seen + 0.5) / 16)
+    with np.errstate(divide="ignore"):
+        counts = [np.log(normal.cdf(high) - normal.cdf(low)).clip(math.log(1e-300)).mean(), dots.logpmf(seen).mean()]
+    dark = np.clip([normal.sf(7.5 / 16), dots.sf(7), v["p"]], 1e-12, 1 - 1e-12)
+    bits = (seen >= 8).mean() * np.log(dark) + (seen < 8).mean() * np.log1p(-dark)
+    got = [float(x) for x in re.findall(r"(?:Gaussian|Binomial|Bernoulli) (-?[\d.]+)", explorer.text)]
+    assert got == pytest.approx([*counts, *bits], abs=0.0052, rel=1e-3)
+    assert all(line.get_ydata().sum() <= 1 + 1e-9 for line in explorer.fig.axes[0].lines)
 
 
 def _walk_in_the_plane(explorer):
@@ -64,7 +81,7 @@ def _walk_in_the_plane(explorer):
 def _codes_over_the_prior(explorer):
     """Rate = told + away, neither negative; all codes together are a density."""
     rate, told, away = (number(explorer.text, k) for k in ("rate", "image", "prior"))
-    assert rate == pytest.approx(told + away, abs=1.6e-3) and min(told, away) >= 0
+    assert rate == pytest.approx(told + away, abs=1.6e-3) and min(told, away) >= -0.001
     density = np.asarray(explorer.fig.axes[1].images[0].get_array())
     assert density.sum() * 0.05**2 == pytest.approx(1, abs=0.03)
 
@@ -105,8 +122,9 @@ def _bound_and_likelihood(explorer):
         assert green.get_x() + green.get_width() == pytest.approx(hatched.get_x()) and hatched.get_width() > 0
 
 
-INVARIANTS = {"walk_in_the_plane": _walk_in_the_plane, "codes_over_the_prior": _codes_over_the_prior, "beta_dial": _beta_dial,
-              "sleeping_latents": _sleeping_latents, "ruler_of_a_digit": _ruler_of_a_digit, "bound_and_likelihood": _bound_and_likelihood}
+INVARIANTS = {"one_pixel_many_scans": _one_pixel_many_scans, "walk_in_the_plane": _walk_in_the_plane,
+              "codes_over_the_prior": _codes_over_the_prior, "beta_dial": _beta_dial, "sleeping_latents": _sleeping_latents,
+              "ruler_of_a_digit": _ruler_of_a_digit, "bound_and_likelihood": _bound_and_likelihood}
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +143,8 @@ def test_likelihoods_are_those_of_torch(n):
     bits = (counts >= 8).float()
     assert torch.allclose(n["log_likelihood"]("Bernoulli", out, bits, 0), td.Bernoulli(logits=out).log_prob(bits).sum(-1), atol=1e-3)
     assert torch.allclose(n["log_likelihood"]("Binomial", out, counts, 0), td.Binomial(16, logits=out).log_prob(counts).sum(-1), atol=1e-2)
-    assert torch.allclose(n["log_likelihood"]("Gaussian", out, counts / 16, s.log()), td.Normal(out, s).log_prob(counts / 16).sum(-1), rtol=1e-4)
+    assert torch.allclose(n["log_likelihood"]("Gaussian", out, counts / 16, s.log()), td.Normal(out, s).log_prob(counts / 16).sum(-1),
+                          rtol=1e-4)
 
 
 def test_copies_side_by_side_are_separate_networks(n):
@@ -192,7 +211,7 @@ def test_the_confident_binomial_loses_on_both_events(n):
 
 def test_surgery_of_the_codes(n):
     for (mu, lv), (rate, away), density in zip(n["encoded"], n["surgery"], n["together"]):
-        assert 0 <= away < rate and rate - away < math.log(1500)
+        assert -1e-3 <= away <= rate + 1e-3 and rate - away < math.log(1500)
         assert density.sum() * 0.05**2 == pytest.approx(1, abs=0.03)
         q = scipy.stats.norm.pdf(0.5, mu[:, 0], np.exp(lv[:, 0] / 2)) * scipy.stats.norm.pdf(-1.0, mu[:, 1], np.exp(lv[:, 1] / 2))
         assert density[80, 110] == pytest.approx(q.mean(), rel=1e-6)
@@ -230,6 +249,7 @@ def test_warm_up(n):
 
 def test_the_table(n):
     t = n["table"]
+    assert (np.diff(t["VAE", 1]["log_p"]) != 0).all(), "three different starts"
     for cell in t.values():
         assert (cell["elbo"] < cell["log_p"]).all() and cell["log_p"].shape == (3,) and (cell["log_p"] > -25.21).all()
     assert (t["IWAE", 50]["log_p"] > t["VAE", 1]["log_p"] + 0.3).all() and (t["IWAE", 50]["elbo"] < t["VAE", 1]["elbo"] - 1).all()
@@ -237,20 +257,18 @@ def test_the_table(n):
 
 
 def test_the_surrogate_has_the_gradient_of_the_bound(n):
-    for objective in ("VAE", "IWAE"):
+    for objective, share in (("VAE", 0.0), ("IWAE", 1.0), ("both", torch.tensor([0.0, 1.0])[:, None, None])):
         grads = []
         for direct in (False, True):
             vae, x = n["DeepVAE"](hidden=(16,), copies=2, seed=1), n["x_train"]["Bernoulli"][:8]
             if direct:
                 log_lik, log_ratio, _ = n["draw"](vae, x, 5, generator(2))
                 w = log_lik + log_ratio
-                loss = -(w.mean(1) if objective == "VAE" else torch.logsumexp(w, 1)).mean(-1).sum()
+                bounds = {"VAE": w.mean(1), "IWAE": torch.logsumexp(w, 1)}
+                bounds["both"] = torch.stack([bounds["VAE"][0], bounds["IWAE"][1]])
+                loss = -bounds[objective].mean(-1).sum()
             else:
-                loss = n["weighted_loss"](vae, x, 5, objective, generator(2))
+                loss = n["weighted_loss"](vae, x, 5, share, generator(2))
             loss.backward()
             grads.append(torch.cat([p.grad.flatten() for p in vae.parameters() if p.grad is not None]))
         assert torch.allclose(*grads, atol=1e-5)
-
-
-def test_bits_per_pixel():  # claim L7.15
-    assert 25.9 / (64 * math.log(2)) == pytest.approx(0.58384, abs=1e-5)

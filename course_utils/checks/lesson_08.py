@@ -45,7 +45,8 @@ rate_distortion = Check(
      Mutant("beta in the rate", _changed(lambda D, R, b, K, N: (D, b * R, D + b * R)), "R itself is without β; only the objective has it"),
      Mutant("summed over draws", _changed(lambda D, R, b, K, N: (K * D, K * R, K * (D + b * R))),
             "you summed over the draws; average over them, too"),
-     Mutant("summed over images", _changed(lambda D, R, b, K, N: (N * D, N * R, N * (D + b * R))), "you summed over the images; average over them"),
+     Mutant("summed over images", _changed(lambda D, R, b, K, N: (N * D, N * R, N * (D + b * R))),
+            "you summed over the images; average over them"),
      Mutant("entropy only", lambda ll, lp, lq, b: (-ll.mean(), lq.mean(), -ll.mean() + b * lq.mean()),
             "the rate compares q with the prior: log q(z|x) − log p(z), not log q alone"),
      Mutant("prior only", lambda ll, lp, lq, b: (-ll.mean(), -lp.mean(), -ll.mean() - b * lp.mean()),
@@ -62,7 +63,8 @@ def _active(mu, threshold=0.01):
 _CODES = _RNG.standard_normal((40, 7)) * [1.2, 0.6, 0.15, 0.12, 0.05, 0.03, 0.001] + [0.0, 2.0, 0.4, 0.0, 1.5, 0.05, 0.3]
 
 active_units = Check(
-    "active_units", _active, [(_CODES,), (_CODES, 0.1), (_CODES, 0.0005), (np.vstack([_CODES[:3], _CODES[:3] * 5]),), (_CODES[:, ::-1].copy(), 0.3)],
+    "active_units", _active, [(_CODES,), (_CODES, 0.1), (_CODES, 0.0005), (np.vstack([_CODES[:3], _CODES[:3] * 5]),), (_CODES[:,
+        ::-1].copy(), 0.3)],
     [Mutant("over latents", lambda mu, threshold=0.01: int((np.var(mu, axis=1) > threshold).sum()),
             "the variance is over the images (axis 0), one for each latent; you took it over the latents"),
      Mutant("sd", lambda mu, threshold=0.01: int((np.std(mu, axis=0) > threshold).sum()),
@@ -76,7 +78,8 @@ active_units = Check(
      Mutant("total", lambda mu, threshold=0.01: int(np.var(mu) > threshold), "one variance for each latent, not one for the whole array"),
      Mutant("absolute mean", lambda mu, threshold=0.01: int((np.abs(mu.mean(0)) > threshold).sum()),
             "it is not where the means lie on average, but how much they move from image to image"),
-     Mutant("fraction", lambda mu, threshold=0.01: float((np.var(mu, axis=0) > threshold).mean()), "a count, not a fraction: sum, not mean")])
+     Mutant("fraction", lambda mu, threshold=0.01: float((np.var(mu, axis=0) > threshold).mean()),
+            "a count, not a fraction: sum, not mean")])
 
 
 # --- 8.3
@@ -101,13 +104,17 @@ with np.errstate(all="ignore"):
     log_p_estimate = Check(
         "log_p_estimate", _estimate, [(_FEW,), (_FAR,), (np.full(8, -3.0),), (-20 + 0.3 * _RNG.standard_normal(200),)],
         [Mutant("mean of logs", lambda w: (np.mean(w), _estimate(w)[1]), "that is the ELBO: average the weights, then take the logarithm"),
-         Mutant("no division by K", lambda w: (_log_p(w) + np.log(len(w)), _estimate(w)[1]), "the mean of the weights, not their sum: − log K is missing"),
+         Mutant("no division by K", lambda w: (_log_p(w) + np.log(len(w)), _estimate(w)[1]),
+                "the mean of the weights, not their sum: − log K is missing"),
          Mutant("underflow", lambda w: (np.log(np.mean(np.exp(w))), np.std(np.exp(w) / np.mean(np.exp(w))) / len(w)**0.5),
                 "e^−800 is 0 in the machine: take the largest log weight out first, as log_mean_exp does"),
-         Mutant("sd, not error", lambda w: (_log_p(w), _estimate(w)[1] * len(w)**0.5), "that is the spread of one weight; the error of the mean of K is smaller by √K"),
+         Mutant("sd, not error", lambda w: (_log_p(w), _estimate(w)[1] * len(w)**0.5),
+                "that is the spread of one weight; the error of the mean of K is smaller by √K"),
          Mutant("over K", lambda w: (_log_p(w), _estimate(w)[1] / len(w)**0.5), "divide by √K, not by K"),
-         Mutant("sd of logs", lambda w: (_log_p(w), np.std(w) / len(w)**0.5), "the error is that of the weights' mean, relative to it, not of the log weights' mean"),
-         Mutant("ddof 1", lambda w: (_log_p(w), _estimate(w)[1] * (len(w) / (len(w) - 1))**0.5), "np.std as it is, dividing by K, not by K − 1"),
+         Mutant("sd of logs", lambda w: (_log_p(w), np.std(w) / len(w)**0.5),
+                "the error is that of the weights' mean, relative to it, not of the log weights' mean"),
+         Mutant("ddof 1", lambda w: (_log_p(w), _estimate(w)[1] * (len(w) / (len(w) - 1))**0.5),
+                "np.std as it is, dividing by K, not by K − 1"),
          Mutant("variance", lambda w: (_log_p(w), _estimate(w)[1]**2), "that is the squared error; take the root"),
          Mutant("not relative", lambda w: (_log_p(w), np.std(np.exp(w)) / len(w)**0.5),
                 "that is the error of the mean weight itself; divide by the mean weight to get the error of its logarithm"),
@@ -153,7 +160,8 @@ iwae_loss = _InTorch(
     "iwae_loss", _bound, [(_LOGW,), (_LOGW[:1],), (_LOGW - 780,), (-20 + _RNG.standard_normal((4, 4)),)],
     [Mutant("VAE", _tensor(lambda w: -w.mean()), "that is minus the ELBO: average the weights, not their logarithms"),
      Mutant("no log k", _tensor(lambda w: -torch.logsumexp(w, 0).mean()), "the mean of the k weights, not their sum: − log k is missing"),
-     Mutant("log k added", _tensor(lambda w: -(torch.logsumexp(w, 0) + np.log(len(w))).mean()), "log k has the wrong sign: the mean is the sum divided by k"),
+     Mutant("log k added", _tensor(lambda w: -(torch.logsumexp(w, 0) + np.log(len(w))).mean()),
+            "log k has the wrong sign: the mean is the sum divided by k"),
      Mutant("sign", _tensor(lambda w: (torch.logsumexp(w, 0) - np.log(len(w))).mean()), "a loss is minimised: minus the bound"),
      Mutant("images first", _tensor(lambda w: -(torch.logsumexp(w, 1) - np.log(w.shape[1])).mean()),
             "the log-mean-exp runs over the k draws (dim 0), the plain mean over the images; you have it the other way round"),
@@ -161,9 +169,12 @@ iwae_loss = _InTorch(
             "images must not share their weights: log-mean-exp for each image, then the mean of the logarithms"),
      Mutant("summed", _tensor(lambda w: -(torch.logsumexp(w, 0) - np.log(len(w))).sum()), "mean over the images, not sum"),
      Mutant("per image", _tensor(lambda w: -(torch.logsumexp(w, 0) - np.log(len(w)))), "one number: the mean over the images is missing"),
-     Mutant("log of B", _tensor(lambda w: -(torch.logsumexp(w, 0) - np.log(w.shape[1])).mean()), "divide by the number of draws k = len(logw), not of images"),
-     Mutant("underflow", _tensor(lambda w: -torch.log(w.float().exp().mean(0)).mean().double()), "e^−800 is 0 in the machine: torch.logsumexp avoids it"),
+     Mutant("log of B", _tensor(lambda w: -(torch.logsumexp(w, 0) - np.log(w.shape[1])).mean()),
+            "divide by the number of draws k = len(logw), not of images"),
+     Mutant("underflow", _tensor(lambda w: -torch.log(w.float().exp().mean(0)).mean().double()),
+            "e^−800 is 0 in the machine: torch.logsumexp avoids it"),
      Mutant("best draw", _tensor(lambda w: -w.max(0).values.mean()), "the log of the mean weight, not of the largest one"),
      Mutant("surrogate", _tensor(lambda w: -(torch.softmax(w, 0) * w).sum(0).mean()),
             "that is the surrogate's value, an average of log weights; asked is the log of the average weight")],
-    properties=[("teaches", _teaches, "the value is right but the gradient is not: stay in torch from logw to the loss, without detach or numpy")])
+    properties=[("teaches", _teaches,
+                 "the value is right but the gradient is not: stay in torch from logw to the loss, without detach or numpy")])
