@@ -16,7 +16,7 @@
 #
 # | section | minutes, with its exercises |
 # |-|-|
-# | 1 · Real scans, three claims about a pixel | 15 |
+# | 1 · Real scans, three claims about a pixel | 20 |
 # | 2 · A walk in the plane | 10 |
 # | 3 · All codes together | 10 |
 # | 4 · The β dial | 25 |
